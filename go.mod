@@ -1,0 +1,3 @@
+module github.com/covetpy/covet
+
+go 1.26

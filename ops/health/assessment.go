@@ -52,16 +52,13 @@ func (w Window) Rate() float64 {
 
 // Arm is what is known of one release's part of the traffic, or of the whole service's.
 type Arm struct {
-	Release  string   `json:"release,omitempty"` // version; empty for the whole service
-	Ready    int      `json:"ready"`
-	Present  int      `json:"present"`
-	Restarts int      `json:"restarts"` // since it began to serve
-	DownFor  Span     `json:"down_for"` // how long no instance has been ready; 0 when one is
-	Windows  []Window `json:"windows"`
+	Release  string        `json:"release,omitempty"` // version; empty for the whole service
+	Ready    int           `json:"ready"`
+	Present  int           `json:"present"`
+	Restarts int           `json:"restarts"` // since it began to serve
+	DownFor  time.Duration `json:"down_for"` // how long no instance has been ready; 0 when one is
+	Windows  []Window      `json:"windows"`
 }
-
-// Span is a length of time in whole JSON milliseconds.
-type Span = time.Duration
 
 // Evidence is everything a decision is made of. A nil arm does not exist just now.
 type Evidence struct {
@@ -104,8 +101,8 @@ type Assessment struct {
 	Decision  Decision `json:"decision"`
 	Service   Severity `json:"service,omitempty"`
 	Candidate Severity `json:"candidate,omitempty"`
-	Reason    string   `json:"reason,omitempty"`
 
+	candidate                        string // which release Candidate is about
 	pendingService, pendingCandidate Severity
-	calmSince                        time.Time
+	calmService, calmCandidate       time.Time
 }

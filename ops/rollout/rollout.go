@@ -6,6 +6,7 @@ package rollout
 import (
 	"time"
 
+	"github.com/covetpy/covet/ops/health"
 	"github.com/covetpy/covet/ops/journal"
 )
 
@@ -58,6 +59,7 @@ type Rollout struct {
 	Paused    bool      `json:"paused,omitempty"`
 	PausedBy  string    `json:"paused_by,omitempty"`
 	PausedAt  time.Time `json:"paused_at,omitzero"`
+	Approved  bool      `json:"approved,omitempty"`  // a person decided to go on from where it stands
 	Contained bool      `json:"contained,omitempty"` // traffic was taken from the candidate until a person decides
 	Automatic bool      `json:"automatic,omitempty"` // the abort was the engine's own decision
 	Message   string    `json:"message,omitempty"`   // why it stands or ended as it does
@@ -95,6 +97,7 @@ type State struct {
 	History     []Rollout          `json:"history"`               // ended ones, oldest first
 	Quarantined map[string]string  `json:"quarantined,omitempty"` // digest → why it must not be started without force
 	Count       int                `json:"count"`                 // rollouts ever started: the next one's number
+	Incidents   health.Incidents   `json:"incidents,omitempty"`
 }
 
 // Find returns the rollout with the id, active or ended. An empty id means the active one, or else the newest.

@@ -46,6 +46,7 @@ type Snapshot struct {
 	At        time.Time
 	Instances []Instance
 	Weights   Weights
+	Candidate string // where x-canary requests go
 	Health    health.Assessment
 }
 
@@ -82,8 +83,9 @@ type Platform interface {
 	Ensure(ctx context.Context, d Desired) error
 }
 
-// Router splits traffic between releases. Weights reads back what is in force; it is never assumed.
+// Router splits traffic between releases, and sends requests marked x-canary to the candidate. Weights reads back what is
+// in force; it is never assumed.
 type Router interface {
-	Weights(ctx context.Context) (Weights, error)
+	Weights(ctx context.Context) (w Weights, candidate string, err error)
 	SetWeights(ctx context.Context, w Weights, candidate string) error
 }

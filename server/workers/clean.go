@@ -46,6 +46,7 @@ func (r *remains) match(s suspect) bool {
 // the processes serves all who wait.
 type cleaner struct {
 	owner  owner
+	own    mark // of this process itself, if it runs as somebody's worker
 	family *family
 	log    *slog.Logger
 
@@ -57,7 +58,7 @@ type cleaner struct {
 
 func startCleaner(o owner, f *family, log *slog.Logger) *cleaner {
 	c := &cleaner{
-		owner: o, family: f, log: log,
+		owner: o, own: markOf(o.pid), family: f, log: log,
 		requests: make(chan *remains), children: make(chan os.Signal, 1),
 		quit: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -110,17 +111,16 @@ func (c *cleaner) run() {
 // look goes once over all processes, and returns the requests that have to be looked after again.
 func (c *cleaner) look(waiting []*remains) []*remains {
 	alive := map[*remains]int{}
-	self := os.Getpid()
 	err := suspects(func(s suspect) {
-		if s.zombie && s.mark.sameOwner(c.owner) {
-			c.reap(s, self)
+		if s.zombie && c.adopted(s.mark) {
+			c.reap(s)
 		}
 		for _, r := range waiting {
 			if !r.match(s) {
 				continue
 			}
 			if s.zombie {
-				c.reap(s, self)
+				c.reap(s)
 			} else if err := killProc(s.proc); err != nil {
 				c.log.Error("cannot kill what a worker left", "instance", r.instance, "pid", s.pid, "error", err)
 				alive[r] = s.pid
@@ -156,10 +156,17 @@ func (c *cleaner) settle(waiting []*remains, alive map[*remains]int) []*remains 
 	return again
 }
 
+// adopted says whether who carries the mark is some worker's descendant, or a worker of a covetd that covetd itself started for
+// a hand-over; either is a child of ours only because we are the subreaper. What we start by ourselves has the mark that we
+// have, which is none unless we are a worker too.
+func (c *cleaner) adopted(m mark) bool {
+	return m.sameOwner(c.owner) || (m != 0 && m.pid() != c.owner.pid && m != c.own)
+}
+
 // reap takes an adopted orphan's zombie away. It is a child of ours that no worker's wait and no os/exec knows, so its number
 // cannot change hands meanwhile.
-func (c *cleaner) reap(s suspect, self int) {
-	if s.ppid != self || c.family.has(s.pid) {
+func (c *cleaner) reap(s suspect) {
+	if s.ppid != c.owner.pid || c.family.has(s.pid) {
 		return
 	}
 	if now, err := readProc(s.pid); err != nil || now.start != s.start {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -17,7 +18,7 @@ import (
 const patience = 20 * time.Second
 
 // eventually waits until what is looked for is there; look says what it sees instead.
-func eventually(t *testing.T, what string, look func() (bool, any)) {
+func eventually(t testing.TB, what string, look func() (bool, any)) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for {
@@ -83,15 +84,21 @@ func (t *traffic) heard() []string {
 
 // bench is a supervisor under test.
 type bench struct {
-	*testing.T
+	testing.TB
 	*Supervisor
 	tr *traffic
 }
 
-func newBench(t *testing.T, change ...func(*Options)) *bench {
+func newBench(t testing.TB, change ...func(*Options)) *bench {
 	t.Helper()
 	tr := &traffic{in: map[string]string{}}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	quick := "GORACE=atexit_sleep_ms=0" // the race detector lets a process sleep before it exits
 	o := Options{
+		Env: map[string]string{"GORACE": "atexit_sleep_ms=0"}, Guard: []string{"/usr/bin/env", quick, exe, "guard"},
 		Traffic: tr, StateDir: t.TempDir(), Backoff: Backoff{Min: 10 * time.Millisecond, Max: 100 * time.Millisecond},
 		Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil)),
 	}
@@ -102,7 +109,7 @@ func newBench(t *testing.T, change ...func(*Options)) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{T: t, Supervisor: s, tr: tr}
+	b := &bench{TB: t, Supervisor: s, tr: tr}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
@@ -116,7 +123,7 @@ func newBench(t *testing.T, change ...func(*Options)) *bench {
 	return b
 }
 
-type testWriter struct{ t *testing.T }
+type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(b []byte) (int, error) {
 	w.t.Logf("%s", b)
@@ -146,7 +153,7 @@ func (b *bench) ensure(spec Spec, n int) {
 // until waits until the instances satisfy ok.
 func (b *bench) until(what string, ok func([]Instance) bool) {
 	b.Helper()
-	eventually(b.T, what, func() (bool, any) { all := b.Instances(); return ok(all), all })
+	eventually(b.TB, what, func() (bool, any) { all := b.Instances(); return ok(all), all })
 }
 
 func (b *bench) untilState(n int, s State) {
@@ -199,10 +206,20 @@ func pidIn(t *testing.T, file string) int {
 	return pid
 }
 
+// gone waits until a process has ended and been reaped.
 func gone(t *testing.T, pid int) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("process %d gone", pid), func() (bool, any) {
 		p, err := readProc(pid)
 		return err != nil, p
 	})
+}
+
+func listen(t *testing.T, port int) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }

@@ -1,7 +1,8 @@
 module github.com/covetpy/covet
 
-go 1.26
+go 1.26.0
 
-require go.etcd.io/bbolt v1.5.0
-
-require golang.org/x/sys v0.45.0 // indirect
+require (
+	go.etcd.io/bbolt v1.5.0
+	golang.org/x/sys v0.49.0
+)

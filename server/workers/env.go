@@ -16,17 +16,17 @@ func inherited(name string) bool {
 	return strings.HasPrefix(name, "SSL_CERT_") || strings.HasPrefix(name, "LC_")
 }
 
-// environment is what a worker is started with: what it may inherit of base, the common variables, the release's, and the ones
-// that covetd sets, each over the ones before. It is sorted, so that two starts are alike.
-func environment(base []string, common, release, own map[string]string) []string {
+// environment is what a worker is started with: what it may inherit of base, and the variables given, each map over the ones
+// before. It is sorted, so that two starts are alike.
+func environment(base []string, over ...map[string]string) []string {
 	vars := map[string]string{}
 	for _, kv := range base {
 		if name, value, ok := strings.Cut(kv, "="); ok && inherited(name) {
 			vars[name] = value
 		}
 	}
-	for _, over := range []map[string]string{common, release, own} {
-		maps.Copy(vars, over)
+	for _, more := range over {
+		maps.Copy(vars, more)
 	}
 	env := make([]string, 0, len(vars))
 	for _, name := range slices.Sorted(maps.Keys(vars)) {

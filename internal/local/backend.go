@@ -1,0 +1,98 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"net/url"
+	"strconv"
+
+	"github.com/covetpy/covet/ops/console"
+	"github.com/covetpy/covet/ops/journal"
+	"github.com/covetpy/covet/server/admin"
+	"github.com/covetpy/covet/server/workers"
+)
+
+// Backend lets the operations API ask the desk, and read the workers' logs. It implements admin.Backend.
+type Backend struct {
+	Desk       *console.Desk
+	Supervisor *workers.Supervisor
+}
+
+// Ask implements admin.Backend.
+func (b *Backend) Ask(ctx context.Context, _ admin.Identity, op string, q url.Values) (any, error) {
+	limit, err := number(q, "limit")
+	if err != nil {
+		return nil, err
+	}
+	before, err := number(q, "before")
+	if err != nil {
+		return nil, err
+	}
+	return b.Desk.Ask(ctx, console.Op(op), console.Query{ID: q.Get("id"), Limit: int(limit), Before: journal.Seq(before)})
+}
+
+// Do implements admin.Backend.
+func (b *Backend) Do(ctx context.Context, who admin.Identity, op string, body json.RawMessage) (any, error) {
+	return b.Desk.Do(ctx, who.Name, console.Op(op), body)
+}
+
+// Watch implements admin.Backend.
+func (b *Backend) Watch(ctx context.Context, _ admin.Identity, after uint64) iter.Seq2[any, error] {
+	return anyItems(b.Desk.Watch(ctx, journal.Seq(after)))
+}
+
+// Logs implements admin.Backend.
+func (b *Backend) Logs(ctx context.Context, _ admin.Identity, q url.Values) iter.Seq2[any, error] {
+	lines, err := number(q, "lines")
+	if err != nil {
+		return failed(err)
+	}
+	follow, err := strconv.ParseBool(orFalse(q.Get("follow")))
+	if err != nil {
+		return failed(&console.Error{Code: console.CodeUsage, Message: fmt.Sprintf("follow=%q is neither true nor false", q.Get("follow"))})
+	}
+	found := b.Supervisor.Logs(ctx, workers.LogFilter{Release: q.Get("release"), Instance: q.Get("instance"), Tail: int(lines)}, follow)
+	return func(yield func(any, error) bool) {
+		for l, err := range found {
+			line := console.LogLine{At: l.Time, Release: l.Release, Instance: l.Instance, Stream: l.Stream, Text: l.Text}
+			if !yield(line, err) {
+				return
+			}
+		}
+	}
+}
+
+func anyItems[T any](items iter.Seq2[T, error]) iter.Seq2[any, error] {
+	return func(yield func(any, error) bool) {
+		for item, err := range items {
+			if !yield(item, err) {
+				return
+			}
+		}
+	}
+}
+
+func failed(err error) iter.Seq2[any, error] {
+	return func(yield func(any, error) bool) { yield(nil, err) }
+}
+
+func number(q url.Values, name string) (uint64, error) {
+	v := q.Get(name)
+	if v == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(v, 10, 32)
+	if err != nil {
+		return 0, &console.Error{Code: console.CodeUsage, Message: fmt.Sprintf("%s=%q is not a whole number", name, v)}
+	}
+	return n, nil
+}
+
+func orFalse(v string) string {
+	if v == "" {
+		return "false"
+	}
+	return v
+}

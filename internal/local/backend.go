@@ -3,11 +3,10 @@ package local
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"iter"
 	"net/url"
-	"strconv"
 
+	"github.com/covetpy/covet/internal/adminclient"
 	"github.com/covetpy/covet/ops/console"
 	"github.com/covetpy/covet/ops/journal"
 	"github.com/covetpy/covet/server/admin"
@@ -22,15 +21,11 @@ type Backend struct {
 
 // Ask implements admin.Backend.
 func (b *Backend) Ask(ctx context.Context, _ admin.Identity, op string, q url.Values) (any, error) {
-	limit, err := number(q, "limit")
+	query, err := adminclient.DecodeQuery(q)
 	if err != nil {
 		return nil, err
 	}
-	before, err := number(q, "before")
-	if err != nil {
-		return nil, err
-	}
-	return b.Desk.Ask(ctx, console.Op(op), console.Query{ID: q.Get("id"), Limit: int(limit), Before: journal.Seq(before)})
+	return b.Desk.Ask(ctx, console.Op(op), query)
 }
 
 // Do implements admin.Backend.
@@ -45,15 +40,11 @@ func (b *Backend) Watch(ctx context.Context, _ admin.Identity, after uint64) ite
 
 // Logs implements admin.Backend.
 func (b *Backend) Logs(ctx context.Context, _ admin.Identity, q url.Values) iter.Seq2[any, error] {
-	lines, err := number(q, "lines")
+	query, err := adminclient.DecodeLogQuery(q)
 	if err != nil {
 		return failed(err)
 	}
-	follow, err := strconv.ParseBool(orFalse(q.Get("follow")))
-	if err != nil {
-		return failed(&console.Error{Code: console.CodeUsage, Message: fmt.Sprintf("follow=%q is neither true nor false", q.Get("follow"))})
-	}
-	found := b.Supervisor.Logs(ctx, workers.LogFilter{Release: q.Get("release"), Instance: q.Get("instance"), Tail: int(lines)}, follow)
+	found := b.Supervisor.Logs(ctx, workers.LogFilter{Release: query.Release, Instance: query.Instance, Tail: query.Lines}, query.Follow)
 	return func(yield func(any, error) bool) {
 		for l, err := range found {
 			line := console.LogLine{At: l.Time, Release: l.Release, Instance: l.Instance, Stream: l.Stream, Text: l.Text}
@@ -76,23 +67,4 @@ func anyItems[T any](items iter.Seq2[T, error]) iter.Seq2[any, error] {
 
 func failed(err error) iter.Seq2[any, error] {
 	return func(yield func(any, error) bool) { yield(nil, err) }
-}
-
-func number(q url.Values, name string) (uint64, error) {
-	v := q.Get(name)
-	if v == "" {
-		return 0, nil
-	}
-	n, err := strconv.ParseUint(v, 10, 32)
-	if err != nil {
-		return 0, &console.Error{Code: console.CodeUsage, Message: fmt.Sprintf("%s=%q is not a whole number", name, v)}
-	}
-	return n, nil
-}
-
-func orFalse(v string) string {
-	if v == "" {
-		return "false"
-	}
-	return v
 }

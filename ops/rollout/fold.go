@@ -182,6 +182,11 @@ func foldEnd(s State, r Rollout, e journal.Event) (State, error) {
 		s.Warm = &Warm{Version: r.To, Instances: r.Current().Candidate, Until: e.At.Add(keepAfterFailure)}
 	}
 	s.Active = nil
+	s.Outcomes = maps.Clone(s.Outcomes)
+	if s.Outcomes == nil {
+		s.Outcomes = map[Phase]int{}
+	}
+	s.Outcomes[d.Phase]++
 	s.History = append(slices.Clip(s.History), r)
 	if n := len(s.History); n > historyKept {
 		s.History = s.History[n-historyKept:]

@@ -98,6 +98,7 @@ type State struct {
 	History     []Rollout          `json:"history"`               // ended ones, oldest first
 	Quarantined map[string]string  `json:"quarantined,omitempty"` // digest → why it must not be started without force
 	Count       int                `json:"count"`                 // rollouts ever started: the next one's number
+	Outcomes    map[Phase]int      `json:"outcomes,omitempty"`    // how many rollouts ended how, ever
 	Incidents   health.Incidents   `json:"incidents,omitempty"`
 }
 

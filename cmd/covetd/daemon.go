@@ -23,12 +23,12 @@ import (
 
 // daemon is what covetd runs on one machine: journal, workers, balancer and the engine over them.
 type daemon struct {
-	cfg      server.Config
-	log      *slog.Logger
-	version  string
+	cfg        server.Config
+	log        *slog.Logger
+	version    string
 	succeeding bool // it takes over from a covetd that still serves
-	balancer *proxy.Balancer
-	backend  *lateBackend
+	balancer   *proxy.Balancer
+	backend    *lateBackend
 
 	journal    *local.Journal
 	keeper     *rollout.Keeper

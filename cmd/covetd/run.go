@@ -87,7 +87,9 @@ losing a request.`,
 			return nil
 		},
 		SilenceErrors: true, SilenceUsage: true,
-		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), from.sources(environ), environ) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return serve(cmd.Context(), from.sources(environ), environ)
+		},
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	flags := cmd.PersistentFlags()

@@ -12,7 +12,8 @@
 //   - COVETD_OWNER and COVET_INSTANCE in its environment, lost when a descendant clears its environment;
 //   - its own session, left when a descendant calls setsid;
 //   - a soft RLIMIT_LOCKS, a limit that Linux has ignored since 2.4.25, holding owner and instance as a number. It is
-//     inherited through everything, costs one system call to read, and nothing else sets it.
+//     inherited through everything, costs one system call to read, and nothing else sets it. It is set
+//     before the worker's first instruction, while the kernel holds it for a tracer (where tracing is forbidden, right after).
 //
 // Four mechanisms use them. Workers are started from one locked thread with a parent-death signal, so the kernel kills them
 // with covetd. covetd is a child subreaper, so daemonised descendants come back to it, and when a worker ends whatever still

@@ -16,9 +16,10 @@ import (
 
 // guard keeps a guardian process running and tells it which sessions the workers have.
 type guard struct {
-	command []string // argv; argv[0] is the file
-	owner   owner
-	log     *slog.Logger
+	file  string // the guardian's program
+	argv  []string
+	owner owner
+	log   *slog.Logger
 
 	mu       sync.Mutex
 	sessions map[int]uint64
@@ -35,13 +36,22 @@ const (
 	guardWriteTimeout = 5 * time.Second  // one that reads nothing for so long is replaced
 )
 
-func startGuard(command []string, o owner, log *slog.Logger) *guard {
+// startGuard returns when a guardian runs that knows its owner: no worker may be started before.
+func startGuard(command []string, o owner, log *slog.Logger) (*guard, error) {
 	g := &guard{
-		command: command, owner: o, log: log, sessions: map[int]uint64{},
+		file: "/proc/self/exe", argv: []string{os.Args[0], "guard"}, // the program that runs, even if its file was replaced
+		owner: o, log: log, sessions: map[int]uint64{},
 		wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
 	}
-	go g.run()
-	return g
+	if len(command) > 0 {
+		g.file, g.argv = command[0], command
+	}
+	first, err := g.start()
+	if err != nil {
+		return nil, err
+	}
+	go g.run(first)
+	return g, nil
 }
 
 // add tells the guardian about a worker's session; start is its leader's.
@@ -71,21 +81,26 @@ func (g *guard) close(ctx context.Context) error {
 	}
 }
 
-func (g *guard) run() {
+func (g *guard) run(l *lifeline) {
 	defer close(g.done)
 	for delay := guardMinDelay; ; {
 		began := time.Now()
-		err := g.once()
-		select {
-		case <-g.quit:
+		var err error
+		if l == nil {
+			l, err = g.start()
+		}
+		if err == nil {
+			err = g.attend(l)
+		}
+		l = nil
+		if isDone(g.quit) {
 			return
-		default:
 		}
 		if time.Since(began) > guardSteady {
 			delay = guardMinDelay
 		}
 		g.log.Error("the guardian process ended, starting it again; until then kill -9 of covetd leaves daemonised workers over",
-			"error", err, "command", strings.Join(g.command, " "), "in", delay)
+			"error", err, "command", strings.Join(g.argv, " "), "in", delay)
 		select {
 		case <-g.quit:
 			return
@@ -95,45 +110,60 @@ func (g *guard) run() {
 	}
 }
 
-// once runs one guardian until it ends or quit is closed.
-func (g *guard) once() error {
+// lifeline is one guardian process and the pipe whose end it waits for.
+type lifeline struct {
+	cmd    *exec.Cmd
+	pipe   *os.File
+	exited chan error
+}
+
+func (g *guard) start() (*lifeline, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
-		return fmt.Errorf("guardian's pipe: %w", err)
+		return nil, fmt.Errorf("guardian's pipe: %w", err)
 	}
-	cmd := exec.Command(g.command[0], g.command[1:]...)
+	cmd := exec.Command(g.file)
+	cmd.Args = g.argv
 	cmd.Stdin, cmd.Stderr = r, os.Stderr
 	cmd.Env = []string{"GOMAXPROCS=1"}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	err = cmd.Start()
+	// The pipe holds the line until somebody reads it: whenever covetd dies from here on, its guardian will know whose it is.
+	_, err = w.WriteString("owner " + g.owner.String() + "\n")
+	if err == nil {
+		err = cmd.Start()
+	}
 	if err := errors.Join(err, r.Close()); err != nil {
-		return errors.Join(fmt.Errorf("starting the guardian: %w", err), w.Close())
+		return nil, errors.Join(fmt.Errorf("starting the guardian (%s): %w", strings.Join(g.argv, " "), err), w.Close())
 	}
-	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait() }()
-	err = g.tell(w, exited)
-	if err != nil && cmd.Process.Kill() == nil { // closing the pipe of one that lives would set it on our workers
-		<-exited
-	}
-	if cerr := w.Close(); err == nil {
-		return errors.Join(<-exited, cerr)
-	}
-	return err
+	l := &lifeline{cmd: cmd, pipe: w, exited: make(chan error, 1)}
+	go func() { l.exited <- cmd.Wait() }()
+	return l, nil
 }
 
-// tell writes the owner and then every change of the sessions. It returns nil when quit is closed.
+// attend keeps a guardian informed until it ends or quit is closed.
+func (g *guard) attend(l *lifeline) error {
+	err := g.tell(l.pipe, l.exited)
+	if err == nil {
+		cerr := l.pipe.Close()
+		return errors.Join(<-l.exited, cerr)
+	}
+	if l.cmd.Process.Kill() == nil { // closing the pipe of one that lives would set it on our workers
+		err = errors.Join(err, <-l.exited)
+	}
+	return errors.Join(err, l.pipe.Close())
+}
+
+// tell writes every change of the sessions. It returns nil when quit is closed.
 func (g *guard) tell(w *os.File, exited <-chan error) error {
-	text := "owner " + g.owner.String() + "\n"
 	told := map[int]uint64{}
 	for {
 		if err := w.SetWriteDeadline(time.Now().Add(guardWriteTimeout)); err != nil {
 			return fmt.Errorf("guardian's pipe: %w", err)
 		}
-		if _, err := w.WriteString(text + g.news(told)); err != nil {
+		if _, err := w.WriteString(g.news(told)); err != nil {
 			return fmt.Errorf("telling the guardian: %w", err)
 		}
-		text = ""
 		select {
 		case <-g.wake:
 		case <-g.quit:

@@ -18,7 +18,8 @@ import (
 // fileLimits bound what logs take on the disk.
 type fileLimits struct {
 	file  int64 // bytes after which a log is rotated
-	total int64 // bytes of all logs of all releases; the oldest rotated ones go first
+	total int64 // bytes of all logs of all releases; the oldest go first
+	rate  int   // bytes of one release's output in a second
 }
 
 const (
@@ -169,21 +170,21 @@ func prune(dir string, limit int64) error {
 	return nil
 }
 
-// tail reads the last lines, as many as fit into limit bytes. What cannot be read is not there: a log is no state.
-func (l *logFile) tail(limit int64) []LogLine {
+// tail reads the last lines, as many as fit into limit bytes, without the damaged ones.
+func (l *logFile) tail(limit int64) ([]LogLine, error) {
 	f, err := os.Open(l.path)
 	if err != nil {
-		return nil
+		return nil, fmt.Errorf("reading a log: %w", err)
 	}
 	defer f.Close() //nolint:errcheck // only read
 	st, err := f.Stat()
 	if err != nil {
-		return nil
+		return nil, fmt.Errorf("reading a log: %w", err)
 	}
 	from := max(0, st.Size()-limit)
 	b, err := io.ReadAll(io.NewSectionReader(f, from, limit))
 	if err != nil {
-		return nil
+		return nil, fmt.Errorf("reading %s: %w", l.path, err)
 	}
 	if from > 0 {
 		b = b[bytes.IndexByte(b, '\n')+1:]
@@ -195,5 +196,5 @@ func (l *logFile) tail(limit int64) []LogLine {
 			out = append(out, parsed)
 		}
 	}
-	return out
+	return out, nil
 }

@@ -4,6 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
 	"iter"
 	"log/slog"
 	"path/filepath"
@@ -11,6 +14,9 @@ import (
 	"sync"
 	"time"
 )
+
+// ErrNoLog is in the error about a release that has never run here, or so long ago that its log is gone.
+var ErrNoLog = errors.New("no log is kept of this release")
 
 // LogLine is one line of a release's log.
 type LogLine struct {
@@ -37,9 +43,10 @@ func (f LogFilter) match(l LogLine) bool {
 const (
 	streamCovetd = "covetd"
 
-	ringBytes    = 1 << 20 // of a release's last lines, kept in memory
-	pendingBytes = 4 << 20 // of a release's lines that wait for the disk; more are only kept in memory
-	keptBooks    = 8       // releases that have ended and whose last lines are still in memory
+	ringBytes    = 1 << 20  // of a release's last lines, kept in memory
+	pendingBytes = 4 << 20  // of a release's lines that wait for the disk; more are only kept in memory
+	floodBytes   = 10 << 20 // of a release's output that is encoded for the disk in a second; so a flood leaves the machine to others
+	keptBooks    = 8        // releases that have ended and whose last lines are still in memory
 )
 
 // book is the log of one release.
@@ -50,6 +57,9 @@ type book struct {
 
 	pending      []byte // encoded lines for the file
 	pendingLines int
+	second       int64 // of the clock, to which spent belongs
+	spent        int   // bytes encoded in it
+	missing      int   // lines that were left out of the file since the last one that was not
 	ended        bool
 }
 
@@ -86,7 +96,11 @@ func (l *library) open(release string) {
 	b := &book{release: release, file: newLogFile(l.dir, release, l.limit)}
 	var earlier []LogLine
 	if !l.has(release) {
-		earlier = b.file.tail(ringBytes) // without the lock: no disk holds up the lines of the others
+		var err error
+		earlier, err = b.file.tail(ringBytes) // without the lock: no disk holds up the lines of the others
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			l.log.Error("a release's log starts without its earlier lines", "release", release, "error", err)
+		}
 		if err := prune(l.dir, l.limit.total); err != nil {
 			l.log.Error("logs may take more disk than they should", "error", err)
 		}
@@ -127,21 +141,47 @@ func (l *library) add(release, instance, stream, text string) {
 	if b == nil {
 		return
 	}
-	l.last = max(l.last+1, now.UnixMicro())
-	line := LogLine{Seq: l.last, Time: now, Release: release, Instance: instance, Stream: stream, Text: text}
+	room := b.room(now, len(text), l.limit.rate)
+	if room && b.missing > 0 {
+		b.encode(l.line(now, release, "", streamCovetd, fmt.Sprintf("%d lines before this one were too many for the disk", b.missing)))
+		b.missing = 0
+	}
+	line := l.line(now, release, instance, stream, text)
 	b.ring.add(line, ringBytes)
 	if l.awaited {
 		close(l.more)
 		l.more, l.awaited = make(chan struct{}), false
 	}
-	enc, err := json.Marshal(line)
-	if err != nil || len(b.pending)+len(enc) >= pendingBytes {
+	if !room {
+		b.missing++
 		l.dropped++
 		return
 	}
+	b.encode(line)
+	nudge(l.wake)
+}
+
+func (l *library) line(now time.Time, release, instance, stream, text string) LogLine {
+	l.last = max(l.last+1, now.UnixMicro())
+	return LogLine{Seq: l.last, Time: now, Release: release, Instance: instance, Stream: stream, Text: text}
+}
+
+// room says whether one more line may go to the file.
+func (b *book) room(now time.Time, size, rate int) bool {
+	if now.Unix() != b.second {
+		b.second, b.spent = now.Unix(), 0
+	}
+	b.spent += size + lineOverhead
+	return b.spent <= rate && len(b.pending)+size < pendingBytes
+}
+
+func (b *book) encode(line LogLine) {
+	enc, err := json.Marshal(line)
+	if err != nil {
+		return // numbers, strings and a present time: there is nothing that fails
+	}
 	b.pending = append(append(b.pending, enc...), '\n')
 	b.pendingLines++
-	nudge(l.wake)
 }
 
 // write brings the lines to the disk, alone.
@@ -243,7 +283,11 @@ func (l *library) droppedLines() uint64 {
 func (l *library) read(ctx context.Context, f LogFilter, follow bool) iter.Seq2[LogLine, error] {
 	return func(yield func(LogLine, error) bool) {
 		cursor := f.After
-		lines, more := l.first(f)
+		lines, more, err := l.first(f)
+		if err != nil {
+			yield(LogLine{}, err)
+			return
+		}
 		for {
 			for _, line := range lines {
 				cursor = max(cursor, line.Seq)
@@ -265,16 +309,23 @@ func (l *library) read(ctx context.Context, f LogFilter, follow bool) iter.Seq2[
 }
 
 // first is what is there when a reader comes: in memory, or for a release that is not, the end of its file.
-func (l *library) first(f LogFilter) ([]LogLine, <-chan struct{}) {
+func (l *library) first(f LogFilter) ([]LogLine, <-chan struct{}, error) {
 	lines, more := l.after(f, f.After)
 	if f.Release != "" && !l.has(f.Release) {
-		lines = newLogFile(l.dir, filepath.Base(f.Release), l.limit).tail(ringBytes)
+		var err error
+		lines, err = newLogFile(l.dir, filepath.Base(f.Release), l.limit).tail(ringBytes)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, fmt.Errorf("release %q: %w", f.Release, ErrNoLog)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
 		lines = slices.DeleteFunc(lines, func(line LogLine) bool { return line.Seq <= f.After || !f.match(line) })
 	}
 	if f.Tail > 0 && len(lines) > f.Tail {
 		lines = lines[len(lines)-f.Tail:]
 	}
-	return lines, more
+	return lines, more, nil
 }
 
 func (l *library) has(release string) bool {

@@ -3,6 +3,7 @@ package workers
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -87,17 +88,20 @@ func (b *bench) untilReady(release string) {
 func TestFollow(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
+	b.ensure(b.spec("v1"), 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	got := make(chan string, 1000)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		for line := range b.Logs(ctx, LogFilter{Release: "v1"}, true) {
+		for line, err := range b.Logs(ctx, LogFilter{Release: "v1"}, true) {
+			if err != nil {
+				t.Error(err)
+			}
 			got <- line.Text
 		}
 	}()
-	b.ensure(b.spec("v1"), 1)
 	for {
 		select {
 		case text := <-got:
@@ -123,9 +127,7 @@ func TestFloodCostsBoundedMemoryAndIsCounted(t *testing.T) {
 	const lines = 100_000
 	b.ensure(b.spec("v1", "flood="+strconv.Itoa(lines)), 1)
 	b.untilState(1, StateReady)
-	if got := b.Instances()[0].LastLog; !slices.Contains(got, "flood over") {
-		t.Errorf("last lines %v", got)
-	}
+	b.until("the last lines", func(all []Instance) bool { return slices.Contains(all[0].LastLog, "flood over") })
 	b.logs.mu.Lock()
 	held := b.logs.books["v1"].ring.bytes
 	b.logs.mu.Unlock()
@@ -167,9 +169,10 @@ func TestFullDiskHoldsUpNobody(t *testing.T) {
 	b.ensure(b.spec("v1", "flood=5000"), 1)
 	b.untilState(1, StateReady)
 	eventually(t, "lost lines are counted", func() (bool, any) { n := b.DroppedLines(); return n >= 5000, n })
-	if got := texts(b.lines(LogFilter{Release: "v1"})); !slices.Contains(got, "flood over") {
-		t.Error("the lines are not in memory either")
-	}
+	eventually(t, "the lines in memory", func() (bool, any) {
+		got := texts(b.lines(LogFilter{Release: "v1"}))
+		return slices.Contains(got, "flood over"), len(got)
+	})
 }
 
 func TestLogFileRotatesWithinItsTotal(t *testing.T) {
@@ -185,7 +188,7 @@ func TestLogFileRotatesWithinItsTotal(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := f.tail(5000); len(got) == 0 || len(got) > 2 {
+	if got := tail(t, f, 5000); len(got) == 0 || len(got) > 2 {
 		t.Errorf("%d lines in the present file", len(got))
 	}
 	if err := f.close(); err != nil {
@@ -233,20 +236,44 @@ func TestTailSkipsWhatIsBroken(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "v1.log"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got := newLogFile(dir, "v1", fileLimits{}).tail(int64(len(text) - 5))
+	got := tail(t, newLogFile(dir, "v1", fileLimits{}), int64(len(text)-5))
 	if len(got) != 1 || got[0].Seq != 2 {
 		t.Errorf("got %+v", got)
 	}
 }
 
+func tail(t *testing.T, f *logFile, limit int64) []LogLine {
+	t.Helper()
+	lines, err := f.tail(limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lines
+}
+
+func TestLogOfAnUnknownRelease(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	for _, err := range b.Logs(t.Context(), LogFilter{Release: "../v9"}, true) {
+		if !errors.Is(err, ErrNoLog) {
+			t.Errorf("got %v, want ErrNoLog", err)
+		}
+		return
+	}
+	t.Error("no error")
+}
+
 func TestSlowFollowerIsTold(t *testing.T) {
 	t.Parallel()
-	l := openLibrary(t.TempDir(), fileLimits{file: 1 << 30, total: 1 << 30}, slog.New(slog.DiscardHandler))
+	l := openLibrary(t.TempDir(), fileLimits{file: 1 << 30, total: 1 << 30, rate: floodBytes}, slog.New(slog.DiscardHandler))
 	defer l.close()
 	l.open("v1")
 	l.add("v1", "v1-1", "stdout", "first")
 	var got []string
-	for line := range l.read(t.Context(), LogFilter{}, true) {
+	for line, err := range l.read(t.Context(), LogFilter{}, true) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		got = append(got, line.Text)
 		if len(got) == 1 {
 			for range 2 * ringBytes / 1000 {
@@ -262,9 +289,33 @@ func TestSlowFollowerIsTold(t *testing.T) {
 	}
 }
 
+// A flood is kept from the disk, said so in the file, and over when it is over.
+func TestFloodIsKeptFromTheDisk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l := openLibrary(dir, fileLimits{file: 1 << 30, total: 1 << 30, rate: 20_000}, slog.New(slog.DiscardHandler))
+	l.open("v1")
+	for range 2000 {
+		l.add("v1", "v1-1", "stdout", strings.Repeat("x", 1000))
+	}
+	if l.droppedLines() == 0 {
+		t.Error("2 MB at once went to the disk")
+	}
+	eventually(t, "a line on the disk again", func() (bool, any) {
+		before := l.droppedLines()
+		l.add("v1", "v1-1", "stdout", "calm")
+		return l.droppedLines() == before, nil
+	})
+	l.close()
+	got := texts(tail(t, newLogFile(dir, "v1", fileLimits{}), 10_000))
+	if n := len(got); got[n-1] != "calm" || !strings.Contains(strings.Join(got, "\n"), "too many for the disk") {
+		t.Errorf("the file ends with %.100q", got)
+	}
+}
+
 func TestEndedReleasesAreForgottenInMemoryOnly(t *testing.T) {
 	t.Parallel()
-	l := openLibrary(t.TempDir(), fileLimits{file: 1 << 20, total: 1 << 30}, slog.New(slog.DiscardHandler))
+	l := openLibrary(t.TempDir(), fileLimits{file: 1 << 20, total: 1 << 30, rate: floodBytes}, slog.New(slog.DiscardHandler))
 	defer l.close()
 	for i := range keptBooks + 3 {
 		release := "v" + strconv.Itoa(i)
@@ -273,7 +324,10 @@ func TestEndedReleasesAreForgottenInMemoryOnly(t *testing.T) {
 		l.end(release)
 	}
 	eventually(t, "the oldest forgotten", func() (bool, any) { return !l.has("v0") && !l.has("v2") && l.has("v3"), nil })
-	for line := range l.read(t.Context(), LogFilter{Release: "v0"}, false) {
+	for line, err := range l.read(t.Context(), LogFilter{Release: "v0"}, false) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		if line.Text == "hello" {
 			return
 		}

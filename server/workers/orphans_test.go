@@ -281,6 +281,7 @@ func TestLeftover(t *testing.T) {
 	dead := owner{state: me.state, pid: 71, start: 50}
 	stranger := owner{state: "fedcba9876543210", pid: 71, start: 50}
 	alive := living{70: 100, 71: 0}
+	none := func() []string { return nil }
 	env := func(o owner) func() []string {
 		return func() []string { return []string{ownerVariable + "=" + o.String()} }
 	}
@@ -288,13 +289,13 @@ func TestLeftover(t *testing.T) {
 		s    suspect
 		want bool
 	}{
-		"own":                  {suspect{proc: proc{start: 110}, mark: me.mark(1)}, false},
-		"dead, by limit":       {suspect{proc: proc{start: 60}, mark: dead.mark(1)}, true},
+		"own":                  {suspect{proc: proc{start: 110}, mark: me.mark(1), env: none}, false},
+		"dead, by limit":       {suspect{proc: proc{start: 60}, mark: dead.mark(1), env: none}, true},
 		"dead, by environment": {suspect{proc: proc{start: 60}, env: env(dead)}, true},
-		"number reused":        {suspect{proc: proc{start: 60}, mark: owner{state: me.state, pid: 70}.mark(1)}, true},
+		"number reused":        {suspect{proc: proc{start: 60}, mark: owner{state: me.state, pid: 70}.mark(1), env: none}, true},
 		"other folder":         {suspect{proc: proc{start: 60}, env: env(stranger)}, false},
 		"living":               {suspect{proc: proc{start: 110}, env: env(me)}, false},
-		"no mark":              {suspect{proc: proc{start: 60}, env: func() []string { return nil }}, false},
+		"no mark":              {suspect{proc: proc{start: 60}, env: none}, false},
 	}
 	for name, c := range cases {
 		if got := leftover(me, c.s, alive.alive); got != c.want {

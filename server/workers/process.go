@@ -21,6 +21,7 @@ type process struct {
 
 	exited chan struct{} // closed when it has been reaped
 	status syscall.WaitStatus
+	reaped bool // before wait began
 }
 
 func newProcess(pid, pidfd int, out *output) *process {
@@ -37,20 +38,53 @@ func newProcess(pid, pidfd int, out *output) *process {
 	return p
 }
 
+// brand marks the process. A traced one stands still before its first instruction, so that nothing it forks can lack the mark;
+// it is let go then. The thread that started it must call this.
+func (p *process) brand(m mark, traced bool) error {
+	if !traced {
+		return setMark(p.pid, m)
+	}
+	for {
+		_, err := syscall.Wait4(p.pid, &p.status, 0, nil)
+		if errors.Is(err, syscall.EINTR) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("waiting for process %d to be marked: %w", p.pid, err)
+		}
+		break
+	}
+	if !p.status.Stopped() { // it was killed already, and with that Wait4 reaped it
+		p.reaped = true
+		return nil
+	}
+	err := setMark(p.pid, m)
+	if derr := unix.PtraceDetach(p.pid); derr != nil && !errors.Is(derr, unix.ESRCH) {
+		err = errors.Join(err, fmt.Errorf("letting process %d go: %w", p.pid, derr), syscall.Kill(p.pid, syscall.SIGKILL))
+	}
+	return err
+}
+
 // wait reaps the process when it ends. Its group is killed while the zombie still holds the number.
 func (p *process) wait(f *family) {
 	defer close(p.exited)
+	if !p.reaped {
+		p.reap()
+	}
+	f.remove(p.pid)
+	if p.pidfd != nil {
+		_ = p.pidfd.Close() // nothing was written
+	}
+}
+
+func (p *process) reap() {
 	p.awaitEnd()
 	_ = syscall.Kill(-p.pid, syscall.SIGKILL) // fails when nobody else is in the group, as it should
 	for {
 		_, err := syscall.Wait4(p.pid, &p.status, 0, nil)
 		if !errors.Is(err, syscall.EINTR) {
-			break
+			return
 		}
-	}
-	f.remove(p.pid)
-	if p.pidfd != nil {
-		_ = p.pidfd.Close() // nothing was written
 	}
 }
 

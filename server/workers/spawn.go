@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // launch is what a process is started with.
@@ -64,11 +66,16 @@ func (s *spawner) fork(l launch) (*process, error) {
 		return nil, err
 	}
 	pidfd := -1
-	pid, _, err := syscall.StartProcess(l.path, l.argv, &syscall.ProcAttr{
+	attr := &syscall.ProcAttr{
 		Dir: l.dir, Env: l.env,
 		Files: []uintptr{null.Fd(), out.theirOut.Fd(), out.theirErr.Fd()},
-		Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL, PidFD: &pidfd},
-	})
+		Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL, PidFD: &pidfd, Ptrace: !privileged(l.path)},
+	}
+	pid, _, err := syscall.StartProcess(l.path, l.argv, attr)
+	if errors.Is(err, syscall.EPERM) && attr.Sys.Ptrace { // some machines forbid tracing; the mark comes a little later then
+		attr.Sys.Ptrace = false
+		pid, _, err = syscall.StartProcess(l.path, l.argv, attr)
+	}
 	if err == nil {
 		s.family.add(pid)
 	}
@@ -79,9 +86,19 @@ func (s *spawner) fork(l launch) (*process, error) {
 		return nil, errors.Join(startFailure(l, err), out.close())
 	}
 	p := newProcess(pid, pidfd, out)
-	p.markError = setMark(pid, l.mark)
+	p.markError = p.brand(l.mark, attr.Sys.Ptrace)
 	go p.wait(s.family)
 	return p, nil
+}
+
+// privileged says whether executing a file gives other rights, which the kernel refuses to a traced process.
+func privileged(path string) bool {
+	st, err := os.Stat(path)
+	if err != nil {
+		return false // it cannot be started anyway
+	}
+	_, err = unix.Getxattr(path, "security.capability", nil)
+	return err == nil || st.Mode()&(fs.ModeSetuid|fs.ModeSetgid) != 0
 }
 
 func startFailure(l launch, err error) error {

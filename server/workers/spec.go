@@ -65,8 +65,8 @@ func (s Spec) faults() []error {
 	if s.Digest != "" && !isSHA256(s.Digest) {
 		errs = append(errs, fmt.Errorf("digest %q is not a sha256 in hex (64 digits)", s.Digest))
 	}
-	if !strings.HasPrefix(s.Probe.Path, "/") {
-		errs = append(errs, fmt.Errorf("probe path %q must begin with /", s.Probe.Path))
+	if !strings.HasPrefix(s.Probe.Path, "/") || strings.ContainsFunc(s.Probe.Path, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		errs = append(errs, fmt.Errorf("probe path %q must begin with / and hold no spaces (escape others than ASCII)", s.Probe.Path))
 	}
 	for name, value := range s.Env {
 		if name == "" || strings.ContainsAny(name, "=\x00") || strings.ContainsRune(value, 0) {

@@ -38,18 +38,19 @@ type Instance struct {
 	Restarts      int      // starts after the first one
 	StartFailures int      // starts in a row that did not become ready; 0 as soon as one does
 	LastExit      *Exit    // why the last process ended or could not be started; nil if none did
-	LastLog       []string // the last few lines of output, oldest first
+	LastLog       []string // the last few lines of output, over restarts, oldest first
 	ProbeError    string   // why the last probe failed; empty after a success
 }
 
 // Exit is the end of a process, or the reason why there was none.
 type Exit struct {
 	At          time.Time
-	PID         int    // 0 if it could not be started
-	Code        int    // the exit status; -1 if it was killed by a signal or could not be started
-	Signal      string // such as "killed"; empty if it exited by itself
-	BeforeReady bool   // it never became ready
-	Reason      string // the whole story, for a person
+	PID         int      // 0 if it could not be started
+	Code        int      // the exit status; -1 if it was killed by a signal or could not be started
+	Signal      string   // such as "killed"; empty if it exited by itself
+	BeforeReady bool     // it never became ready
+	Reason      string   // the whole story, for a person
+	LastLog     []string // the last few lines of output, oldest first
 }
 
 // String is the reason.

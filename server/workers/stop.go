@@ -3,6 +3,7 @@ package workers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -76,6 +77,7 @@ func (w *worker) bury(p *process, t *tally, cause, force string) {
 	end.Reason += force
 	w.note("process %d %s", p.pid, end.Reason)
 	w.update(func(i *Instance) {
+		end.LastLog = slices.Clone(i.LastLog)
 		i.PID, i.Port, i.LastExit = 0, 0, end
 		if end.BeforeReady && !w.isRetired() {
 			i.StartFailures++

@@ -50,17 +50,16 @@ var (
 
 // Supervisor runs the instances of releases. All methods may be called at any time from anywhere.
 type Supervisor struct {
-	o      Options
-	owner  owner
-	ports  *ports
-	spawn  *spawner
-	clean  *cleaner
-	guard  *guard
-	logs   *library
-	probes prober
-	sums   digests
-	usage  usage
-	watch  *watchers
+	o     Options
+	owner owner
+	ports *ports
+	spawn *spawner
+	clean *cleaner
+	guard *guard
+	logs  *library
+	sums  digests
+	usage usage
+	watch *watchers
 
 	mu     sync.Mutex
 	groups map[string]*group
@@ -109,12 +108,16 @@ func New(o Options) (*Supervisor, error) {
 	if err != nil {
 		return nil, err
 	}
+	g, err := startGuard(o.Guard, me, o.Logger)
+	if err != nil {
+		return nil, errors.Join(err, p.close())
+	}
 	f := newFamily()
 	return &Supervisor{
-		o: o, owner: me, ports: p,
-		spawn: startSpawner(f), clean: startCleaner(me, f, o.Logger), guard: startGuard(o.Guard, me, o.Logger),
-		logs:   openLibrary(logDir, fileLimits{file: o.LogFileBytes, total: o.LogTotalBytes}, o.Logger),
-		probes: newProber(), watch: newWatchers(), groups: map[string]*group{},
+		o: o, owner: me, ports: p, guard: g,
+		spawn: startSpawner(f), clean: startCleaner(me, f, o.Logger),
+		logs:  openLibrary(logDir, fileLimits{file: o.LogFileBytes, total: o.LogTotalBytes, rate: floodBytes}, o.Logger),
+		watch: newWatchers(), groups: map[string]*group{},
 		now: make(chan struct{}), ended: make(chan struct{}),
 	}, nil
 }
@@ -131,9 +134,6 @@ func (o Options) withDefaults() (Options, error) {
 	o.Backoff = o.Backoff.withDefaults()
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	if len(o.Guard) == 0 {
-		o.Guard = []string{"/proc/self/exe", "guard"} // the program that runs, even if its file was replaced
 	}
 	return o, nil
 }

@@ -21,11 +21,11 @@ func surplus(all []candidate, n int) []int {
 		}
 		return int(b.born) - int(a.born)
 	})
-	var go_ []int
+	var leaving []int
 	for _, c := range order[:len(all)-n] {
-		go_ = append(go_, c.index)
+		leaving = append(leaving, c.index)
 	}
-	return go_
+	return leaving
 }
 
 func usefulness(s State) int {

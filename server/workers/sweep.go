@@ -13,15 +13,10 @@ func sweep(me owner) (int, error) {
 
 // leftover decides it; alive says whether an owner lives, by pid and start (0: not known, but not after the given time).
 func leftover(me owner, s suspect, alive func(pid int, start, before uint64) bool) bool {
-	if s.mark != 0 && s.mark.state() == me.stateMark() {
-		return !alive(s.mark.pid(), 0, s.start)
+	if o, err := parseOwner(lookup(s.env(), ownerVariable)); err == nil { // it knows the owner exactly
+		return o.state == me.state && !alive(o.pid, o.start, s.start)
 	}
-	v := lookup(s.env(), ownerVariable)
-	if v == "" {
-		return false
-	}
-	o, err := parseOwner(v)
-	return err == nil && o.state == me.state && !alive(o.pid, o.start, s.start)
+	return s.mark != 0 && s.mark.state() == me.stateMark() && !alive(s.mark.pid(), 0, s.start)
 }
 
 // living remembers the start time of processes, 0 for dead ones, so that a sweep asks once for each.

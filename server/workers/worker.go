@@ -164,7 +164,7 @@ func (w *worker) start(port int) (*process, error) {
 		w.s.o.Logger.Warn("a worker's descendants are told by session and environment only", "instance", w.id, "error", p.markError)
 	}
 	w.update(func(i *Instance) {
-		i.State, i.PID, i.Port, i.StartedAt, i.ProbeError, i.LastLog = StateStarting, p.pid, port, p.began, "", nil
+		i.State, i.PID, i.Port, i.StartedAt, i.ProbeError = StateStarting, p.pid, port, p.began, ""
 	})
 	w.note("started process %d on port %d", p.pid, port)
 	return p, nil
@@ -231,7 +231,7 @@ func (w *worker) probe(ctx context.Context, addr string, results chan<- error, i
 			return
 		case <-t.C:
 		}
-		err := w.s.probes.probe(ctx, addr, w.spec.Probe)
+		err := probe(ctx, addr, w.spec.Probe)
 		select {
 		case <-ctx.Done():
 			return

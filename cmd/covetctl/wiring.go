@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"runtime/debug"
+
+	"github.com/covetpy/covet/internal/adminclient"
+	"github.com/covetpy/covet/ops/console"
+)
+
+// parts are what covetctl is put together from. A nil one is not there.
+type parts struct {
+	online  func(socket string) console.Port
+	offline func(ctx context.Context, dataDir string) (console.Port, error)
+	tui     func(ctx context.Context, port console.Port, o tuiOptions) error
+	build   build
+}
+
+// tuiOptions is what the command line says about the TUI.
+type tuiOptions struct {
+	Version string
+	Socket  string
+	NoColor bool
+	ASCII   bool
+}
+
+func wired() parts {
+	return parts{
+		online: func(socket string) console.Port { return adminclient.New(socket) },
+		build:  thisBuild(),
+	}
+}
+
+// version is set by the linker for releases.
+var version string
+
+// build is what the program knows of its own making.
+type build struct {
+	Version  string `json:"version"`
+	Revision string `json:"revision,omitempty"`
+	Go       string `json:"go"`
+}
+
+func thisBuild() build {
+	b := build{Version: version}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return b
+	}
+	b.Go = info.GoVersion
+	if b.Version == "" {
+		b.Version = info.Main.Version
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			b.Revision = s.Value
+		}
+	}
+	return b
+}

@@ -84,6 +84,12 @@ func testService(s *Server) error {
 	s.Component(Component{Name: "store", Start: phase("store-start"), Stop: phase("store-stop"),
 		Release: phase("store-release"), Reclaim: phase("store-reclaim"), Reload: phase("store-reload")})
 	s.Component(Component{Name: "workers", Start: phase("workers_start"), Stop: phase("workers-stop"), Release: phase("workers-release"), Reclaim: phase("workers-reclaim")})
+	s.Component(Component{Name: "failing", Start: func(context.Context) error {
+		if second && os.Getenv("TEST_FAIL_SECOND") != "" {
+			return errors.New("no luck")
+		}
+		return nil
+	}})
 	s.Health().Register(Check{Name: "second", Required: true, Run: func(context.Context) error {
 		if second && os.Getenv("TEST_UNREADY_SECOND") != "" {
 			return errors.New("never ready")

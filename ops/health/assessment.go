@@ -53,6 +53,7 @@ func (w Window) Rate() float64 {
 // Arm is what is known of one release's part of the traffic, or of the whole service's.
 type Arm struct {
 	Release  string        `json:"release,omitempty"` // version; empty for the whole service
+	Since    time.Time     `json:"since,omitzero"`    // nothing from before counts
 	Ready    int           `json:"ready"`
 	Present  int           `json:"present"`
 	Restarts int           `json:"restarts"` // since it began to serve
@@ -102,7 +103,7 @@ type Assessment struct {
 	Service   Severity `json:"service,omitempty"`
 	Candidate Severity `json:"candidate,omitempty"`
 
-	candidate                        string // which release Candidate is about
+	candidate                        string // which release Candidate is about, and since when
 	pendingService, pendingCandidate Severity
 	calmService, calmCandidate       time.Time
 }

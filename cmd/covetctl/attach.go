@@ -99,7 +99,7 @@ func (at *attachment) take(u console.Update) (bool, error) {
 		if err := at.clear(); err != nil {
 			return true, err
 		}
-		return false, at.app.event(*u.Event)
+		return false, at.app.event(*u.Event, "")
 	case !at.app.human():
 		if err := at.app.emit(u); err != nil {
 			return true, err

@@ -32,7 +32,7 @@ func (a *app) auditCommand() *cobra.Command {
 			return a.show(answer{value: list, names: ids(list, func(e console.AuditEntry) string { return itoa(int(e.Seq)) }), page: func(p *page) { p.audit(list) }})
 		},
 	}
-	c.Flags().IntVarP(&limit, "lines", "n", 50, "how many")
+	c.Flags().IntVarP(&limit, "limit", "n", 50, "how many")
 	c.Flags().Uint64Var(&before, "before", 0, "only those before the event with this number")
 	return c
 }

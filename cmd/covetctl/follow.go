@@ -23,23 +23,14 @@ type follower struct {
 	live    *liveLine
 }
 
-// follow shows a rollout from its beginning, or, where it has none yet, from the event with the number on.
-func (a *app) follow(ctx context.Context, port console.Port, id string, from journal.Seq, goal rollout.Phase) error {
-	t, err := ask[console.Timeline](ctx, a, port, console.GetRollout, console.Query{ID: id})
-	switch {
-	case err == nil && len(t.Events) > 0:
-		id, from = t.Rollout.ID, t.Events[0].Seq-1
-	case err == nil:
-		id = t.Rollout.ID
-	case !isCode(err, console.CodeNotFound) || from == 0:
-		return err
-	}
+// follow shows what happens to a rollout after the event with the number.
+func (a *app) follow(ctx context.Context, port console.Port, id string, after journal.Seq, goal rollout.Phase) error {
 	f := &follower{app: a, id: id, goal: goal, about: map[string]bool{}}
-	s := &stream{app: a, port: port, after: from, take: f.take, before: f.clear}
+	s := &stream{app: a, port: port, after: after, take: f.take, before: f.clear}
 	if a.human() && a.terminal(a.out) && !a.flags.quiet {
 		f.live = &liveLine{w: a.out, columns: a.columns}
 	}
-	err = s.run(ctx)
+	err := s.run(ctx)
 	if cerr := f.clear(); cerr != nil {
 		return cerr
 	}
@@ -53,7 +44,11 @@ func (a *app) follow(ctx context.Context, port console.Port, id string, from jou
 		return err
 	}
 	p := a.page()
-	p.line("%s", p.Mark(render.Good, id+" "+strings.ReplaceAll(string(goal), "_", " ")+", as it was to be"))
+	if goal == rollout.RolledBack {
+		p.line("%s", p.Mark(render.Good, "rollout "+id+" is undone"))
+	} else {
+		p.line("%s", p.Mark(render.Good, "rollout "+id+" succeeded"))
+	}
 	return p.flush(a.out)
 }
 
@@ -81,7 +76,7 @@ func (f *follower) event(e journal.Event) (bool, error) {
 	if err := f.clear(); err != nil {
 		return true, err
 	}
-	if err := f.app.event(e); err != nil {
+	if err := f.app.event(e, f.id); err != nil {
 		return true, err
 	}
 	if e.Kind != rollout.RolloutEnded || e.Subject != f.id {
@@ -132,8 +127,8 @@ func (f *follower) status(st console.Status) (bool, error) {
 	return false, f.live.draw(p.progress(*r, st.At))
 }
 
-// event shows one event: as it is for programs, in words for people.
-func (a *app) event(e journal.Event) error {
+// event shows one event: as it is for programs, in words for people, who know already what it is about.
+func (a *app) event(e journal.Event, about string) error {
 	if !a.human() {
 		return a.emit(console.Update{Event: &e})
 	}
@@ -141,24 +136,20 @@ func (a *app) event(e journal.Event) error {
 		return nil
 	}
 	p := a.page()
-	p.entry(console.Describe(e))
+	p.entry(console.Describe(e), about)
 	return p.flush(a.out)
 }
 
-// entry is one line of a timeline.
-func (p *page) entry(e console.AuditEntry) {
-	who := ""
+// entry is one line of a timeline. It names its subject unless the reader knows it already.
+func (p *page) entry(e console.AuditEntry, about string) {
+	text := p.Paint(kindTone(e.Kind), render.Clean(e.Text))
+	if e.Subject != "" && e.Subject != about && !strings.Contains(e.Text, e.Subject) {
+		text = render.Clean(e.Subject) + ": " + text
+	}
 	if e.By != rollout.ByCovetd {
-		who = p.Paint(render.Idle, "  ("+render.Clean(e.By)+")")
+		text += p.Paint(render.Idle, "  ("+render.Clean(e.By)+")")
 	}
-	subject := e.Subject
-	if strings.Contains(e.Text, subject) {
-		subject = ""
-	}
-	if subject != "" {
-		subject = render.Clean(subject) + ": "
-	}
-	p.line("%s  %s%s%s", p.Paint(render.Idle, e.At.Local().Format("15:04:05")), p.Strong(subject), p.Paint(kindTone(e.Kind), render.Clean(e.Text)), who)
+	p.line("%s  %s", p.Paint(render.Idle, e.At.Local().Format("15:04:05")), text)
 }
 
 func kindTone(k journal.Kind) render.Tone {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/covetpy/covet/internal/render"
 	"github.com/covetpy/covet/ops/console"
+	"github.com/covetpy/covet/ops/journal"
 	"github.com/covetpy/covet/ops/rollout"
 )
 
@@ -85,7 +86,7 @@ func (a *app) act(ctx context.Context, port console.Port, op console.Op, in any,
 	if err := a.acknowledged(ack, watch); err != nil || !watch || ack.Rollout == nil {
 		return err
 	}
-	return a.follow(ctx, port, ack.Rollout.ID, ack.Seq, goal(*ack.Rollout))
+	return a.follow(ctx, port, ack.Rollout.ID, max(ack.Seq, 1)-1, goal(*ack.Rollout)) // the event that the command became comes first
 }
 
 func read[T any](raw json.RawMessage) (T, error) {
@@ -144,7 +145,7 @@ func (p *page) timeline(t console.Timeline) {
 	p.table(steps)
 	p.line("")
 	for _, e := range t.Events {
-		p.entry(e)
+		p.entry(e, r.ID)
 	}
 }
 
@@ -169,7 +170,15 @@ func (a *app) rolloutWatch() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.follow(c.Context(), port, first(args), 0, rollout.Succeeded)
+			t, err := ask[console.Timeline](c.Context(), a, port, console.GetRollout, console.Query{ID: first(args)})
+			if err != nil {
+				return err
+			}
+			var after journal.Seq
+			if len(t.Events) > 0 {
+				after = t.Events[0].Seq - 1
+			}
+			return a.follow(c.Context(), port, t.Rollout.ID, after, rollout.Succeeded)
 		},
 	}
 }
@@ -190,7 +199,7 @@ func (a *app) rolloutHistory() *cobra.Command {
 			return a.show(answer{value: all, names: ids(all, func(r rollout.Rollout) string { return r.ID }), page: func(p *page) { p.history(all) }})
 		},
 	}
-	c.Flags().IntVarP(&limit, "lines", "n", 20, "how many")
+	c.Flags().IntVarP(&limit, "limit", "n", 20, "how many")
 	return c
 }
 

@@ -62,8 +62,10 @@ func (p *page) status(st console.Status) {
 	for _, problem := range st.Problems {
 		p.line("%s", p.Mark(render.Warn, render.Clean(problem)))
 	}
-	p.line("")
-	p.releases(st)
+	if len(st.Releases) > 0 {
+		p.line("")
+		p.releases(st)
+	}
 	if r := st.Rollout; r != nil {
 		p.line("")
 		p.line("%s", p.progress(*r, st.At))
@@ -98,20 +100,14 @@ func (p *page) title(st console.Status) string {
 
 // verdict is the service's health in one line.
 func (p *page) verdict(st console.Status) string {
-	if st.Offline {
+	switch {
+	case st.Offline:
 		return p.Mark(render.Idle, "nothing is known of the traffic: this is what its journal says")
-	}
-	var line string
-	switch s := st.Health.Service; {
-	case s != health.None:
-		line = p.Mark(severityTone(s), fmt.Sprintf("%s %s", s, render.Clean(st.Health.Decision.Service.Reason)))
 	case st.Stable == "" && st.Rollout == nil:
 		return p.Mark(render.Idle, "no release serves yet: covetctl release add, then covetctl rollout start")
-	default:
-		line = p.Mark(render.Good, "healthy")
 	}
 	t := st.Traffic
-	line += fmt.Sprintf(" · %s req/s · errors %s · p50 %s p95 %s p99 %s · %d in flight", render.Rate(t.RequestRate),
+	line := fmt.Sprintf("%s · %s req/s · errors %s · p50 %s p95 %s p99 %s · %d in flight", p.judgement(st), render.Rate(t.RequestRate),
 		render.Percent(t.ErrorRate), render.Millis(t.P50), render.Millis(t.P95), render.Millis(t.P99), t.Connections)
 	for _, b := range st.Burn {
 		line += fmt.Sprintf(" · burn %.1f (%s)", b.Rate, b.Window)
@@ -119,15 +115,36 @@ func (p *page) verdict(st console.Status) string {
 	return line
 }
 
+// judgement is the worst that is known: what is wrong with the service now, else with the candidate, else what nobody has
+// closed yet.
+func (p *page) judgement(st console.Status) string {
+	h := st.Health
+	switch {
+	case h.Service != health.None:
+		return p.Mark(severityTone(h.Service), strings.TrimSpace(fmt.Sprintf("%s %s", h.Service, render.Clean(h.Decision.Service.Reason))))
+	case h.Candidate != health.None:
+		return p.Mark(severityTone(h.Candidate), strings.TrimSpace(fmt.Sprintf("candidate %s %s", h.Candidate, render.Clean(h.Decision.Candidate.Reason))))
+	case len(st.Incidents) > 0:
+		worst := st.Incidents[0]
+		return p.Mark(severityTone(worst.Severity), fmt.Sprintf("incident %s open (%s)", worst.ID, worst.Severity))
+	}
+	return p.Mark(render.Good, "healthy")
+}
+
 func (p *page) releases(st console.Status) {
-	if len(st.Releases) == 0 {
+	if st.Offline {
+		t := p.newTable("RELEASE", "ROLE", ">WEIGHT", ">INSTANCES")
+		for _, r := range st.Releases {
+			t.Row(r.Version, p.Mark(roleTone(r.Role), string(r.Role)), fmt.Sprintf("%d%%", st.Weights[r.Version]), itoa(r.Wanted))
+		}
+		p.table(t)
 		return
 	}
 	t := p.newTable("RELEASE", "ROLE", ">WEIGHT", ">READY", ">RESTARTS", ">REQ/S", ">ERRORS", ">P50", ">P95", ">P99", ">CPU", ">MEMORY")
 	for _, r := range st.Releases {
 		tr := r.Traffic
 		t.Row(r.Version, p.Mark(roleTone(r.Role), string(r.Role)), fmt.Sprintf("%d%%", r.Weight), p.ready(r.Ready, r.Wanted),
-			fmt.Sprint(r.Restarts), render.Rate(tr.RequestRate), render.Percent(tr.ErrorRate), render.Millis(tr.P50),
+			itoa(r.Restarts), render.Rate(tr.RequestRate), render.Percent(tr.ErrorRate), render.Millis(tr.P50),
 			render.Millis(tr.P95), render.Millis(tr.P99), fmt.Sprintf("%.2f", tr.CPU), render.Bytes(tr.RSS))
 	}
 	p.table(t)

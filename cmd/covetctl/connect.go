@@ -22,7 +22,11 @@ func DefaultSockets(env func(string) string) []string {
 	if dir := env("XDG_RUNTIME_DIR"); dir != "" {
 		out = append(out, filepath.Join(dir, "covet", "covetd.sock"))
 	}
-	return append(out, "/run/covet/covetd.sock", "./.covet/covetd.sock")
+	out = append(out, "/run/covet/covetd.sock")
+	for _, dir := range DefaultDataDirs(env) {
+		out = append(out, filepath.Join(dir, "covetd.sock"))
+	}
+	return out
 }
 
 // DefaultDataDirs are the places where covetd's data is looked for likewise.
@@ -41,6 +45,11 @@ func (a *app) socket() (path string, known bool) {
 	for _, named := range []string{a.flags.socket, a.env("COVET_SOCKET")} {
 		if named != "" {
 			return named, true
+		}
+	}
+	for _, dir := range []string{a.flags.dataDir, a.env("COVET_DATA_DIR")} {
+		if dir != "" {
+			return filepath.Join(dir, "covetd.sock"), true
 		}
 	}
 	places := DefaultSockets(a.env)

@@ -5,6 +5,7 @@ import (
 	"runtime/debug"
 
 	"github.com/covetpy/covet/internal/adminclient"
+	"github.com/covetpy/covet/internal/local"
 	"github.com/covetpy/covet/ops/console"
 )
 
@@ -27,7 +28,10 @@ type tuiOptions struct {
 func wired() parts {
 	return parts{
 		online: func(socket string) console.Port { return adminclient.New(socket) },
-		build:  thisBuild(),
+		offline: func(ctx context.Context, dataDir string) (console.Port, error) {
+			return local.OpenOffline(ctx, dataDir)
+		},
+		build: thisBuild(),
 	}
 }
 

@@ -161,7 +161,7 @@ func (c *Config) serviceSettings() []Setting {
 
 func (c *Config) serverSettings() []Setting {
 	return []Setting{
-		{Name: "PORT", Help: "port of the public listener, on all interfaces; LISTEN wins over it", Example: "PORT=8000", Set: port(&c.Listen)},
+		{Name: "PORT", Help: "port of the public listener, instead of the one in LISTEN", Example: "PORT=8000", Set: port(&c.Listen)},
 		{Name: "LISTEN", Help: "address of the public listener", Example: "LISTEN=127.0.0.1:8000", Default: c.Listen, Set: address(&c.Listen)},
 		{Name: "ADMIN_SOCKET", Help: "operations socket; admin.sock in DATA_DIR if unset", Example: "ADMIN_SOCKET=/run/covet/admin.sock", Set: Text(&c.AdminSocket)},
 		{Name: "DRAIN_DELAY", Help: "wait for load balancers after turning unready; 5s, or 0 in development", Example: "DRAIN_DELAY=5s", Set: Duration(&c.DrainDelay)},
@@ -210,7 +210,9 @@ const maxSocketPath = 107
 // conflicts finds what no single value shows: combinations, and what production forbids.
 func (c *Config) conflicts() []Fault {
 	var out []Fault
-	add := func(name, problem, example string) { out = append(out, Fault{Name: name, Problem: problem, Example: example}) }
+	add := func(name, problem, example string) {
+		out = append(out, Fault{Name: name, Problem: problem, Example: example})
+	}
 	if c.Environment == Production {
 		if n := len(c.SecretKey); n > 0 && n < 32 {
 			add("SECRET_KEY", fmt.Sprintf("has %d characters, production needs at least 32", n), "SECRET_KEY=$(openssl rand -hex 32)")

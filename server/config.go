@@ -161,7 +161,7 @@ func (c *Config) serviceSettings() []Setting {
 
 func (c *Config) serverSettings() []Setting {
 	return []Setting{
-		{Name: "PORT", Help: "port of the public listener, on all interfaces; LISTEN wins over it", Example: "PORT=8000", Set: port(&c.Listen)},
+		{Name: "PORT", Help: "port of the public listener, instead of the one in LISTEN", Example: "PORT=8000", Set: port(&c.Listen)},
 		{Name: "LISTEN", Help: "address of the public listener", Example: "LISTEN=127.0.0.1:8000", Default: c.Listen, Set: address(&c.Listen)},
 		{Name: "ADMIN_SOCKET", Help: "operations socket; covetd.sock in DATA_DIR if unset", Example: "ADMIN_SOCKET=/run/covet/covetd.sock", Set: Text(&c.AdminSocket)},
 		{Name: "DRAIN_DELAY", Help: "wait for load balancers after turning unready; 5s, or 0 in development", Example: "DRAIN_DELAY=5s", Set: Duration(&c.DrainDelay)},

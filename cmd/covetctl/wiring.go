@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"path/filepath"
 	"runtime/debug"
 
 	"github.com/covetpy/covet/internal/adminclient"
+	"github.com/covetpy/covet/internal/local"
 	"github.com/covetpy/covet/ops/console"
 )
 
@@ -12,6 +14,7 @@ import (
 type parts struct {
 	online  func(socket string) console.Port
 	offline func(ctx context.Context, dataDir string) (console.Port, error)
+	place   func(dataDir string) (socket string) // of the covetd whose data is there
 	tui     func(ctx context.Context, port console.Port, o tuiOptions) error
 	build   build
 }
@@ -27,8 +30,21 @@ type tuiOptions struct {
 func wired() parts {
 	return parts{
 		online: func(socket string) console.Port { return adminclient.New(socket) },
-		build:  thisBuild(),
+		offline: func(ctx context.Context, dataDir string) (console.Port, error) {
+			return local.OpenOffline(ctx, dataDir)
+		},
+		place: place,
+		build: thisBuild(),
 	}
+}
+
+// place is the socket that the covetd of a data directory said it listens on, or the one it would.
+func place(dataDir string) string {
+	p, err := local.ReadPlace(dataDir)
+	if err != nil || p.Socket == "" {
+		return filepath.Join(dataDir, "covetd.sock")
+	}
+	return p.Socket
 }
 
 // version is set by the linker for releases.

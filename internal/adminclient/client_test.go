@@ -342,10 +342,10 @@ func TestWatchSaysWhyItEnded(t *testing.T) {
 	}})
 	c := New(socket)
 	var last error
-	for _, last = range c.Watch(t.Context(), 1) { //nolint:revive // only the end matters
+	for _, last = range c.Watch(t.Context(), 1) { // only the end matters
 	}
 	wantError(t, last, console.CodeDenied, "no longer", "ask")
-	for _, last = range c.Watch(t.Context(), 0) { //nolint:revive // only the end matters
+	for _, last = range c.Watch(t.Context(), 0) { // only the end matters
 	}
 	wantError(t, last, console.CodeUnreachable, "covetd ended the live stream", "covetctl attach")
 }

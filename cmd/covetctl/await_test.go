@@ -28,7 +28,7 @@ func (l *lockedBuffer) String() string {
 
 func await(t *testing.T, b *lockedBuffer, says string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(b.String(), says); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(b.String(), says); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%q has not come: %s", says, b)
 		}

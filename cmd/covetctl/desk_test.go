@@ -163,7 +163,7 @@ func (c *covetd) finish(id string, phase rollout.Phase, args ...string) session 
 	c.t.Helper()
 	done := make(chan session, 1)
 	go func() { done <- c.ctl(c.t.Context(), args...) }()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(30 * time.Second)
 	for s := c.keeper.State(); s.Active == nil || s.Active.ID != id || phase == rollout.RolledBack && s.Active.Phase != rollout.Aborting; s = c.keeper.State() {
 		select {
 		case got := <-done:

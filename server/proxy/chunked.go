@@ -97,10 +97,12 @@ func (k *chunks) line(idle func() error) ([]byte, error) {
 			if i == 0 || b[i-1] != '\r' {
 				return nil, faulty("a line of its chunked body does not end in CR LF")
 			}
-			k.c.advance(i + 1)
-			return b[:i-1], nil
+			if i <= maxSizeLine {
+				k.c.advance(i + 1)
+				return b[:i-1], nil
+			}
 		}
-		if len(b) >= maxSizeLine {
+		if len(b) > maxSizeLine {
 			return nil, faulty("a line of its chunked body is longer than %d bytes", maxSizeLine)
 		}
 		if err := k.need(len(b)+1, idle); err != nil {
@@ -112,10 +114,7 @@ func (k *chunks) line(idle func() error) ([]byte, error) {
 // need waits until n bytes are buffered.
 func (k *chunks) need(n int, idle func() error) error {
 	for len(k.c.buffered()) < n {
-		if err := idle(); err != nil {
-			return err
-		}
-		if err := k.c.fill(len(k.c.buf)); err != nil {
+		if err := k.c.fillOrIdle(idle); err != nil {
 			if errors.Is(err, io.EOF) {
 				return io.ErrUnexpectedEOF
 			}

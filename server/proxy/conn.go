@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -12,7 +13,7 @@ import (
 
 const (
 	// connBuffer is what a connection keeps for reading: a head and a small body arrive in one piece.
-	connBuffer = 8 << 10
+	connBuffer = 16 << 10
 	// bulkBuffer is what a larger body borrows while it passes, in either direction.
 	bulkBuffer = 64 << 10
 	// headBuffer is what a request's head is written in; it grows with what it has to hold.
@@ -50,10 +51,13 @@ type conn struct {
 	reused    bool // it has carried a request before
 
 	// Made once, so that passing them on allocates nothing.
-	kill     func()           // closes the connection, for context.AfterFunc
-	probe    func(fd uintptr) // tries to read a byte without waiting
-	probed   int
-	probeErr error
+	kill func()           // closes the connection, for context.AfterFunc
+	try  func(fd uintptr) // reads into room without waiting
+
+	room   []byte
+	one    [1]byte
+	tried  int
+	tryErr error
 }
 
 func newConn(nc net.Conn, maxHead int) (*conn, error) {
@@ -63,10 +67,7 @@ func newConn(nc net.Conn, maxHead int) (*conn, error) {
 		// The connection is given up: whether it could still be closed in order is of no use to anybody.
 		_ = nc.Close()
 	}
-	c.probe = func(fd uintptr) {
-		var one [1]byte
-		c.probed, c.probeErr = syscall.Read(int(fd), one[:])
-	}
+	c.try = func(fd uintptr) { c.tried, c.tryErr = syscall.Read(int(fd), c.room) }
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
 		return nil, fmt.Errorf("%T has no file descriptor", nc)
@@ -79,13 +80,15 @@ func newConn(nc net.Conn, maxHead int) (*conn, error) {
 // quiet says whether an idle connection is as it should be: open, with nothing to read. An answer that nobody asked for
 // (a 408 before closing, or worse a second answer to the last request) must not be taken for that of the next.
 func (c *conn) quiet() bool {
-	return c.raw.Control(c.probe) == nil && c.probed <= 0 && errors.Is(c.probeErr, syscall.EAGAIN)
+	c.room = c.one[:]
+	return c.raw.Control(c.try) == nil && c.tried <= 0 && errors.Is(c.tryErr, syscall.EAGAIN)
 }
 
 // died says whether the instance has ended the connection, after a copy failed that does not tell at which end. A
 // connection that was closed on this side has not died.
 func (c *conn) died() bool {
-	return c.raw.Control(c.probe) == nil && c.probed <= 0 && !errors.Is(c.probeErr, syscall.EAGAIN)
+	c.room = c.one[:]
+	return c.raw.Control(c.try) == nil && c.tried <= 0 && !errors.Is(c.tryErr, syscall.EAGAIN)
 }
 
 // expectWithin sees to it that reading fails when nothing has come for the time d, or up to a quarter more: moving the
@@ -117,21 +120,10 @@ func (c *conn) advance(n int) {
 	}
 }
 
-// fill reads once, making room first: it moves what is buffered to the front, and where the buffer is full it grows it
-// up to limit. It returns errFull where that is reached, and io.EOF only if nothing was read.
+// fill waits for more and reads it, making room first as makeRoom does. It returns io.EOF only if nothing was read.
 func (c *conn) fill(limit int) error {
-	if c.w == len(c.buf) {
-		switch {
-		case c.r > 0:
-			c.w = copy(c.buf, c.buf[c.r:c.w])
-			c.r = 0
-		case len(c.buf) >= limit:
-			return errFull
-		default:
-			grown := make([]byte, min(2*len(c.buf), limit))
-			copy(grown, c.buf)
-			c.buf, c.own = grown, grown
-		}
+	if err := c.makeRoom(limit); err != nil {
+		return err
 	}
 	n, err := c.Conn.Read(c.buf[c.w:])
 	c.w += n
@@ -142,6 +134,46 @@ func (c *conn) fill(limit int) error {
 		return io.ErrNoProgress
 	}
 	return err
+}
+
+// fillOrIdle is fill for a body in passing: it calls idle before it waits, and not if more has arrived already.
+func (c *conn) fillOrIdle(idle func() error) error {
+	if err := c.makeRoom(len(c.buf)); err != nil {
+		return err
+	}
+	c.room = c.buf[c.w:]
+	err := c.raw.Control(c.try)
+	switch {
+	case err == nil && c.tried > 0:
+		c.w += c.tried
+		return nil
+	case err == nil && c.tryErr == nil:
+		return io.EOF
+	case err == nil && !errors.Is(c.tryErr, syscall.EAGAIN) && !errors.Is(c.tryErr, syscall.EINTR):
+		return os.NewSyscallError("read", c.tryErr)
+	}
+	if err := idle(); err != nil {
+		return err
+	}
+	return c.fill(len(c.buf))
+}
+
+// makeRoom makes room to read into: it moves what is buffered to the front, and where the buffer is full it grows it up to
+// limit. It returns errFull where that is reached.
+func (c *conn) makeRoom(limit int) error {
+	switch {
+	case c.w < len(c.buf):
+	case c.r > 0:
+		c.w = copy(c.buf, c.buf[c.r:c.w])
+		c.r = 0
+	case len(c.buf) >= limit:
+		return errFull
+	default:
+		grown := make([]byte, min(2*len(c.buf), limit))
+		copy(grown, c.buf)
+		c.buf, c.own = grown, grown
+	}
+	return nil
 }
 
 var errFull = errors.New("buffer is full")

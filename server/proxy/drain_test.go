@@ -50,10 +50,14 @@ func TestLeaveWaitsForRequestsInFlight(t *testing.T) {
 func TestLeaveCutsWhenItsTimeIsOver(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, Options{})
-	f.worker(t, "a", "v1", func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	arrived := make(chan struct{})
+	f.worker(t, "a", "v1", func(w http.ResponseWriter, r *http.Request) {
+		close(arrived)
+		<-r.Context().Done()
+	})
 	answer := make(chan reply, 1)
 	go func() { answer <- f.get(t, "/") }()
-	eventually(t, "the request is in flight", func() bool { return f.instance(t, "a").InFlight == 1 })
+	<-arrived
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	err := f.Leave(ctx, "a")

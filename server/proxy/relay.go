@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"maps"
@@ -90,21 +91,14 @@ func (x *exchange) relayLength(c *conn, n int64) *failure {
 	if rf, ok := x.w.(io.ReaderFrom); ok && n >= spliceFrom {
 		return x.splice(c, rf, n)
 	}
-	if err := x.settleDown(c); err != nil {
-		return broken(err)
-	}
+	var lost *failure
+	idle := x.idle(c, &lost)
 	for n > 0 {
-		if err := c.fill(len(c.buf)); err != nil {
-			return broken(err)
+		if err := c.fillOrIdle(idle); err != nil {
+			return cmp.Or(lost, broken(err))
 		}
-		short := len(c.buffered()) < len(c.buf)/2
 		if fail := write(); fail != nil {
 			return fail
-		}
-		if short && n > 0 { // the instance is slower than we are: do not keep the client waiting
-			if fail := x.flush(); fail != nil {
-				return fail
-			}
 		}
 	}
 	return nil
@@ -133,21 +127,14 @@ func (x *exchange) splice(c *conn, rf io.ReaderFrom, n int64) *failure {
 func (x *exchange) relayChunks(c *conn, resp *response) *failure {
 	k := chunks{c: c}
 	var lost *failure
-	idle := func() error {
-		if lost = x.flush(); lost != nil {
-			return lost
-		}
-		return x.settleDown(c)
-	}
+	idle := x.idle(c, &lost)
 	for {
 		b, err := k.next(idle)
 		switch {
 		case errors.Is(err, io.EOF):
 			return x.relayTrailers(k.trailers, resp.trailer)
-		case lost != nil:
-			return lost
 		case err != nil:
-			return broken(err)
+			return cmp.Or(lost, broken(err))
 		}
 		if fail := x.write(b); fail != nil {
 			return fail
@@ -179,34 +166,36 @@ func (x *exchange) relayTrailers(trailers []field, announced []string) *failure 
 
 // relayRest passes on everything until the instance closes the connection.
 func (x *exchange) relayRest(c *conn) *failure {
+	var lost *failure
+	idle := x.idle(c, &lost)
 	for {
 		b := c.buffered()
 		if fail := x.write(b); fail != nil {
 			return fail
 		}
 		c.advance(len(b))
-		if fail := x.flush(); fail != nil {
-			return fail
-		}
-		if err := x.settleDown(c); err != nil {
-			return broken(err)
-		}
-		switch err := c.fill(len(c.buf)); {
+		switch err := c.fillOrIdle(idle); {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return broken(err)
+			return cmp.Or(lost, broken(err))
 		}
 	}
 }
 
-// settleDown prepares for a body that has not arrived yet: a large buffer, and no deadline.
-func (x *exchange) settleDown(c *conn) error {
-	if x.bulk == nil {
-		x.bulk = x.b.bulks.get()
-		c.borrow(*x.bulk)
+// idle returns what is to be done before waiting for more of a body: the client gets what there is, the deadline of the
+// head no longer holds, and what comes next gets a larger buffer. lost is set if the client turns out to be gone.
+func (x *exchange) idle(c *conn, lost **failure) func() error {
+	return func() error {
+		if *lost = x.flush(); *lost != nil {
+			return *lost
+		}
+		if x.bulk == nil {
+			x.bulk = x.b.bulks.get()
+			c.borrow(*x.bulk)
+		}
+		return c.expectWhenever()
 	}
-	return c.expectWhenever()
 }
 
 func (x *exchange) write(b []byte) *failure {

@@ -184,6 +184,9 @@ func (r *response) frame(method string, minor int) error {
 	if r.chunked && minor == 0 {
 		return faulty("it has a Transfer-Encoding in HTTP/1.0")
 	}
+	if r.status < 200 && (r.chunked || r.length > 0) {
+		return faulty("it announces a body in an interim answer")
+	}
 	r.keepAlive = minor == 1 && !hasToken(r.connection, "close") || minor == 0 && hasToken(r.connection, "keep-alive")
 	switch {
 	case r.status < 200 || r.status == 204:

@@ -2,6 +2,7 @@ package workers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -163,18 +164,17 @@ func (b *bench) untilState(n int, s State) {
 	})
 }
 
-func get(t *testing.T, url string) string {
-	t.Helper()
+// body gets a page, or the error's text.
+func body(url string) string {
 	resp, err := http.Get(url)
 	if err != nil {
-		t.Fatal(err)
+		return err.Error()
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
+	b, err := io.ReadAll(resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		return err.Error()
 	}
-	return string(body)
+	return string(b)
 }
 
 // marked finds all living processes that carry an owner's marks.

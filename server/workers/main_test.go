@@ -112,6 +112,7 @@ var workerModes = map[string]func(mux *http.ServeMux, arg string){
 		d, err := time.ParseDuration(arg)
 		must(err)
 		mux.HandleFunc("/slow", func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Println("slow begins")
 			time.Sleep(d)
 			fmt.Fprint(w, "finished")
 		})

@@ -58,7 +58,7 @@ func TestWorkerEnvironment(t *testing.T) {
 	spec.Env = map[string]string{"COMMON": "2", "PORT": "1"}
 	b.ensure(spec, 1)
 	b.untilState(1, StateReady)
-	env := strings.Split(get(t, "http://"+b.tr.addrs()[0]+"/environ"), "\n")
+	env := strings.Split(body("http://"+b.tr.addrs()[0]+"/environ"), "\n")
 	want := map[string]string{
 		"COMMON": "2", "TZ": "UTC", "HOST": "127.0.0.1", "COVET_RELEASE": "v1", "COVET_INSTANCE": "v1-1",
 		"PORT": strconv.Itoa(b.Instances()[0].Port), "JWT_SECRET_KEY": "", "PATH": os.Getenv("PATH"),
@@ -228,7 +228,8 @@ func TestStopFinishesRequests(t *testing.T) {
 	pid := b.Instances()[0].PID
 	answer := make(chan string, 1)
 	url := "http://" + b.tr.addrs()[0] + "/slow"
-	go func() { answer <- get(t, url) }()
+	go func() { answer <- body(url) }()
+	b.until("a request in flight", func(all []Instance) bool { return slices.Contains(all[0].LastLog, "slow begins") })
 	b.ensure(spec, 0)
 	b.untilState(1, StateDraining)
 	if _, err := readProc(pid); err != nil {

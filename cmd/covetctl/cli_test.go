@@ -69,7 +69,7 @@ func TestUsageErrors(t *testing.T) {
 	t.Parallel()
 	cases := map[string]string{
 		"statsu":                                   "did you mean `covetctl status`?",
-		"rollout strat v1":                         "did you mean `covetctl rollout start`?",
+		"rollout stort v1":                         "did you mean `covetctl rollout start`?",
 		"bogus":                                    "covetctl has no command \"bogus\"",
 		"rollout start":                            "name one version",
 		"rollout start v1 v2":                      "name one version",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,10 +43,11 @@ func DefaultDataDirs(env func(string) string) []string {
 
 // socket is the one to dial, and whether somebody named it or it is there.
 func (a *app) socket() (path string, known bool) {
-	for _, named := range []string{a.flags.socket, a.env("COVET_SOCKET")} {
-		if named != "" {
-			return named, true
-		}
+	if named := cmp.Or(a.flags.socket, a.env("COVET_SOCKET")); named != "" {
+		return named, true
+	}
+	if dir := a.namedDataDir(); dir != "" {
+		return a.parts.place(dir), true
 	}
 	for _, dir := range []string{a.flags.dataDir, a.env("COVET_DATA_DIR")} {
 		if dir != "" {
@@ -61,12 +63,12 @@ func (a *app) socket() (path string, known bool) {
 	return places[0], false
 }
 
+func (a *app) namedDataDir() string { return cmp.Or(a.flags.dataDir, a.env("COVET_DATA_DIR")) }
+
 // dataDir is where covetd's data is, or empty.
 func (a *app) dataDir() string {
-	for _, named := range []string{a.flags.dataDir, a.env("COVET_DATA_DIR")} {
-		if named != "" {
-			return named
-		}
+	if named := a.namedDataDir(); named != "" {
+		return named
 	}
 	for _, p := range DefaultDataDirs(a.env) {
 		if info, err := os.Stat(p); err == nil && info.IsDir() {

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/covetpy/covet/internal/adminclient"
+	"github.com/covetpy/covet/internal/local"
 	"github.com/covetpy/covet/ops/console"
 )
 
@@ -59,6 +60,7 @@ func (r *reaching) run(t *testing.T, args ...string) session {
 		}
 		return answering()
 	}
+	a.parts.place = place
 	a.parts.offline = func(_ context.Context, dir string) (console.Port, error) {
 		r.reached = append(r.reached, dir)
 		return answering(), r.offline
@@ -101,6 +103,12 @@ func TestWhichSocket(t *testing.T) {
 	}
 	listen(t, run)
 	reach(run)
+	env["COVET_DATA_DIR"] = filepath.Join(dir, ".covet")
+	reach(filepath.Join(dir, ".covet", "covetd.sock"))
+	if err := local.WritePlace(filepath.Join(dir, ".covet"), local.Place{Socket: named}); err != nil {
+		t.Fatal(err)
+	}
+	reach(named)
 	env["COVET_SOCKET"] = named
 	reach(named)
 	env["COVET_SOCKET"] = run

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"path/filepath"
 	"runtime/debug"
 
 	"github.com/covetpy/covet/internal/adminclient"
@@ -13,6 +14,7 @@ import (
 type parts struct {
 	online  func(socket string) console.Port
 	offline func(ctx context.Context, dataDir string) (console.Port, error)
+	place   func(dataDir string) (socket string) // of the covetd whose data is there
 	tui     func(ctx context.Context, port console.Port, o tuiOptions) error
 	build   build
 }
@@ -31,8 +33,18 @@ func wired() parts {
 		offline: func(ctx context.Context, dataDir string) (console.Port, error) {
 			return local.OpenOffline(ctx, dataDir)
 		},
+		place: place,
 		build: thisBuild(),
 	}
+}
+
+// place is the socket that the covetd of a data directory said it listens on, or the one it would.
+func place(dataDir string) string {
+	p, err := local.ReadPlace(dataDir)
+	if err != nil || p.Socket == "" {
+		return filepath.Join(dataDir, "covetd.sock")
+	}
+	return p.Socket
 }
 
 // version is set by the linker for releases.

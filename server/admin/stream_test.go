@@ -94,7 +94,7 @@ func TestLogsEndWell(t *testing.T) {
 	for say, want := range map[string]string{"a+b": "\"a\"\n\"b\"\n", "": ""} {
 		resp := open(t, client(t, socket), "/v1/logs?say="+say)
 		got, err := io.ReadAll(resp.Body)
-		if err != nil || string(got) != want || resp.StatusCode != 200 {
+		if err != nil || string(got) != want || resp.StatusCode != http.StatusOK {
 			t.Errorf("say %q: %d %q, %v; want 200 %q", say, resp.StatusCode, got, err, want)
 		}
 	}

@@ -39,7 +39,7 @@ func (l *load) client(ctx context.Context, url string, i int, every time.Duratio
 	c := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}, Timeout: 30 * time.Second}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	paths := []string{"/", "/products", "/products/1"}
+	paths := []string{"/", "/api/products", "/api/products/1"}
 	for n := i; ; n++ {
 		select {
 		case <-ctx.Done():

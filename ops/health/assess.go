@@ -25,8 +25,8 @@ func Assess(prev Assessment, m Matrix, ev Evidence) Assessment {
 		next.calmCandidate = time.Time{}
 		return next
 	}
-	next.candidate = ev.Candidate.Release + " since " + ev.Candidate.Since.String()
-	if next.candidate != prev.candidate {
+	next.About = Subject(ev.Candidate.Release, ev.Candidate.Since)
+	if next.About != prev.About {
 		prev.Candidate, prev.pendingCandidate, prev.calmCandidate = None, None, time.Time{}
 	}
 	next.Candidate, next.pendingCandidate, next.calmCandidate = steady(m, ev.At,

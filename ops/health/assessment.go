@@ -96,14 +96,19 @@ type Decision struct {
 	Rows           []Row         `json:"rows,omitempty"`
 }
 
+// Subject names a candidate and since when it is judged. An assessment of another subject says nothing of it.
+func Subject(release string, since time.Time) string {
+	return release + " since " + since.UTC().Format(time.RFC3339Nano)
+}
+
 // Assessment is a decision steadied over time: a severity counts only after two looks in a row, and falls only once the
 // evidence has stayed under half of what raised it.
 type Assessment struct {
 	Decision  Decision `json:"decision"`
 	Service   Severity `json:"service,omitempty"`
 	Candidate Severity `json:"candidate,omitempty"`
+	About     string   `json:"about,omitempty"` // which candidate, judged since when: Subject's answer
 
-	candidate                        string // which release Candidate is about, and since when
 	pendingService, pendingCandidate Severity
 	calmService, calmCandidate       time.Time
 }

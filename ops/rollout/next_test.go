@@ -289,3 +289,25 @@ func TestWarmReleaseIsKeptAndThenRetired(t *testing.T) {
 		t.Fatalf("kept for %s, want a minute", kept)
 	}
 }
+
+func TestWhatWasSeenOfAnotherCandidateCountsForNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.behaviour["v2"] = behaviour{errors: true}
+	r, _ := settle(t, w)
+	r.append(begin(t, r.keeper.State(), Canary, nil))
+	if err := r.until("it is rolled back", ended); err != nil {
+		t.Fatal(err)
+	}
+	if r.engine.Last().Health.Candidate != health.P0 {
+		t.Fatalf("the last assessment should still say P0: %+v", r.engine.Last().Health)
+	}
+	r.append(journal.New(w.now, "alice", RolloutStarted, "r-2", Rollout{
+		Purpose: Rollback, Strategy: BlueGreen, From: "v1", To: "v0", Steps: []Step{{Weight: 100, Candidate: 4}}}))
+	if err := r.until("the rollback ends", ended); err != nil {
+		t.Fatal(err)
+	}
+	if s := r.keeper.State(); s.Stable != "v0" {
+		t.Fatalf("the rollback right after it: %+v", s.History[len(s.History)-1])
+	}
+}

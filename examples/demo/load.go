@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -39,7 +40,7 @@ func (l *load) client(ctx context.Context, url string, i int, every time.Duratio
 	c := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}, Timeout: 30 * time.Second}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	paths := []string{"/", "/api/products", "/api/products/1"}
+	paths := []string{"/", "/api/products", "/api/products/teapot"}
 	for n := i; ; n++ {
 		select {
 		case <-ctx.Done():
@@ -85,11 +86,12 @@ func (l *load) stop(after time.Duration) error {
 	l.done.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if len(l.why) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("%d of %d requests failed", l.failed.Load(), l.requests.Load())
 	for why, n := range l.why {
-		fmt.Printf("failed %d times: %s\n", n, why)
+		text += fmt.Sprintf("\n  %d times: %s", n, why)
 	}
-	if n := l.failed.Load(); n > 0 {
-		return fmt.Errorf("%d of %d requests failed", n, l.requests.Load())
-	}
-	return nil
+	return errors.New(text)
 }

@@ -48,8 +48,5 @@ func run(ctx context.Context, bin string, rate int, terminal bool) (err error) {
 	if terminal {
 		return errors.Join(s.console(ctx), l.stop(time.Second))
 	}
-	if err := play(ctx, s, l); err != nil {
-		return errors.Join(err, l.stop(time.Second))
-	}
-	return nil
+	return play(ctx, s, l)
 }

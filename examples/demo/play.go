@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -29,11 +30,11 @@ func play(ctx context.Context, s *stage, l *load) error {
 			fmt.Printf("\n── %s\n", a.say)
 		}
 		got, err := s.covetctl(ctx, true, a.args...)
-		if err != nil {
-			return err
+		if err == nil && got != a.want {
+			err = fmt.Errorf("covetctl %v ended with %d, want %d", a.args, got, a.want)
 		}
-		if got != a.want {
-			return fmt.Errorf("covetctl %v ended with %d, want %d", a.args, got, a.want)
+		if err != nil {
+			return errors.Join(err, l.stop(0))
 		}
 		if got == 5 {
 			rolledBack++

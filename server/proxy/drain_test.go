@@ -74,6 +74,40 @@ func TestLeaveCutsWhenItsTimeIsOver(t *testing.T) {
 	})
 }
 
+// TestCountersOfARequestThatOutlivesLeave has a client that does not read, so that cutting the instance does not end the
+// request.
+func TestCountersOfARequestThatOutlivesLeave(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, Options{})
+	f.worker(t, "a", "v1", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "1000000000")
+		_, _ = io.Copy(w, zeros{})
+	})
+	c, r := f.raw(t, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	if _, err := r.Peek(1); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var cut *CutError
+	if err := f.Leave(ctx, "a"); !errors.As(err, &cut) || cut.Requests != 1 {
+		t.Errorf("Leave: %v", err)
+	}
+	if s := f.Stats(); len(s.Instances) != 0 || len(s.Releases) != 1 || s.Releases[0].Requests != 1 {
+		t.Errorf("after Leave: %d instances, releases %v", len(s.Instances), s.Releases)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "the request is over and still counted", func() bool {
+		s := f.Stats().Releases
+		return len(s) == 1 && s[0].Requests == 1 && s[0].InFlight == 0
+	})
+	if n := len(f.members); n != 0 {
+		t.Errorf("%d instances are still kept", n)
+	}
+}
+
 // TestNoRequestFailsThroughChanges moves weights, suspends, drains and replaces instances under load.
 func TestNoRequestFailsThroughChanges(t *testing.T) {
 	t.Parallel()

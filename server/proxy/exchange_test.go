@@ -165,6 +165,33 @@ func TestFreshConnectionThatClosesIsNotTriedAgain(t *testing.T) {
 	}
 }
 
+// TestWorkerKilledDuringAGet closes everything a worker has while it works on a request that came over a used connection.
+func TestWorkerKilledDuringAGet(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, Options{})
+	arrived, kill := make(chan struct{}), make(chan struct{})
+	l := f.rawWorker(t, "a", "v1", func(c net.Conn, r *bufio.Reader) {
+		saysOnce(ok)(c, r)
+		if _, err := http.ReadRequest(r); err == nil {
+			close(arrived)
+			<-kill
+			_ = c.(*net.TCPConn).SetLinger(0) // as the kernel does it for a killed process with unread data
+		}
+	})
+	f.get(t, "/")
+	answer := make(chan reply, 1)
+	go func() { answer <- f.get(t, "/") }()
+	<-arrived
+	f.worker(t, "b", "v2", named("b"))
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	close(kill)
+	if r := <-answer; r.body != "b" || r.Header.Get("X-Covet-Release") != "v2" {
+		t.Errorf("got %d %q", r.StatusCode, r.body)
+	}
+}
+
 // TestNoGetFailsWhileConnectionsCloseAtTheWrongTime has workers close connections after any number of requests, in the
 // moment the next one comes, under load.
 func TestNoGetFailsWhileConnectionsCloseAtTheWrongTime(t *testing.T) {

@@ -261,11 +261,11 @@ func TestAnswerTakesThePlaceOfMiddlewareFields(t *testing.T) {
 // TestLongDownloadOutlivesTimeouts has a pause in the body longer than the time-out for the head.
 func TestLongDownloadOutlivesTimeouts(t *testing.T) {
 	t.Parallel()
-	f := newFront(t, Options{ResponseHeaderTimeout: 40 * time.Millisecond})
+	f := newFront(t, Options{ResponseHeaderTimeout: 400 * time.Millisecond})
 	for _, answer := range []string{"Content-Length: 100010\r\n\r\nhello", "Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"} {
 		f.rawWorker(t, "a", "v1", func(c net.Conn, r *bufio.Reader) {
 			saysOnce("HTTP/1.1 200 OK\r\n"+answer)(c, r)
-			time.Sleep(120 * time.Millisecond)
+			time.Sleep(600 * time.Millisecond)
 			switch {
 			case strings.Contains(answer, "chunked"):
 				_, _ = io.WriteString(c, "5\r\nworld\r\n0\r\n\r\n")

@@ -84,10 +84,10 @@ func TestWebSocket(t *testing.T) {
 
 func TestWebSocketOutlivesOtherTimeouts(t *testing.T) {
 	t.Parallel()
-	f := newFront(t, Options{ResponseHeaderTimeout: 30 * time.Millisecond})
+	f := newFront(t, Options{ResponseHeaderTimeout: 400 * time.Millisecond})
 	f.worker(t, "a", "v1", echo(t))
 	c := f.dial(t, nil)
-	time.Sleep(100 * time.Millisecond)
+	time.Sleep(600 * time.Millisecond)
 	exchangeMessage(t, c, []byte("still there"))
 }
 

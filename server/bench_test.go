@@ -49,8 +49,8 @@ func BenchmarkStackFull(b *testing.B) {
 	benchmarkHandler(b, s)
 }
 
-// served measures a request over a real connection, where the stack's share is what a client sees.
-func served(b *testing.B, h http.Handler) {
+// overLoopback measures a request over a real connection, where the stack's share is what a client sees.
+func overLoopback(b *testing.B, h http.Handler) {
 	srv := httptest.NewServer(h)
 	defer srv.Close()
 	client := srv.Client()
@@ -72,7 +72,7 @@ func served(b *testing.B, h http.Handler) {
 func BenchmarkServedChi(b *testing.B) {
 	r := chi.NewRouter()
 	r.Get("/api/products/{id}", productHandler)
-	served(b, r)
+	overLoopback(b, r)
 }
 
 func BenchmarkServedFull(b *testing.B) {
@@ -81,5 +81,5 @@ func BenchmarkServedFull(b *testing.B) {
 		b.Fatal(err)
 	}
 	s.Router().Get("/api/products/{id}", productHandler)
-	served(b, s)
+	overLoopback(b, s)
 }

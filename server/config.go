@@ -18,8 +18,8 @@ const (
 	Production  = "production"
 )
 
-// Config is everything the runtime can be told. [Load] fills it from flags, environment and files; a Config made by
-// hand goes through the same defaults in [New].
+// Config is everything the runtime can be told. [Load] fills it from flags, environment and files. In a Config made by
+// hand, [New] takes a text, number or span of time that is zero for "the default"; switches are as they stand.
 type Config struct {
 	Service     string // the service being run: shop
 	Environment string // development, staging, production

@@ -206,8 +206,20 @@ func (b *logBuffer) String() string {
 // startService runs the test binary as a service on a free port and waits until it answers.
 func startService(t *testing.T, env ...string) *service {
 	t.Helper()
-	s := &service{t: t, dir: t.TempDir(), log: &logBuffer{}, addr: freeAddr(t), exit: make(chan error, 1)}
-	s.cmd = exec.Command(os.Args[0])
+	return start(t, exec.Command(os.Args[0]), freeAddr(t), env)
+}
+
+// startActivated runs it with listening sockets passed as systemd does.
+func startActivated(t *testing.T, addr string, sockets []*os.File) *service {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=2 exec "$0"`, os.Args[0])
+	cmd.ExtraFiles = sockets
+	return start(t, cmd, addr, nil)
+}
+
+func start(t *testing.T, cmd *exec.Cmd, addr string, env []string) *service {
+	t.Helper()
+	s := &service{t: t, cmd: cmd, dir: t.TempDir(), log: &logBuffer{}, addr: addr, exit: make(chan error, 1)}
 	s.cmd.Env = append(os.Environ(), serviceEnv+"=1", "LISTEN="+s.addr, "DATA_DIR="+s.dir, "LOG_FORMAT=json", "DRAIN_DELAY=0", "IDLE_GRACE=300ms")
 	s.cmd.Env = append(s.cmd.Env, env...)
 	// A pipe of our own: os/exec would wait for every process of a hand-over to close its end.
@@ -267,7 +279,7 @@ func (s *service) successor() int {
 
 func (s *service) await(what string, ok func() bool) {
 	s.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !ok() {
 		if time.Now().After(deadline) {
 			s.t.Fatalf("timed out waiting for %s", what)
@@ -294,7 +306,7 @@ func (s *service) exitCode() int {
 	select {
 	case <-s.exit:
 		return s.cmd.ProcessState.ExitCode()
-	case <-time.After(30 * time.Second):
+	case <-time.After(90 * time.Second):
 		s.t.Fatal("the process does not end")
 		return -1
 	}

@@ -353,7 +353,7 @@ func (m *model) chooseSeverity(a action.Action) {
 	m.open(c, func() tea.Cmd {
 		i := c.Index()
 		f := &flow{
-			action: a, line: a.Line(m.state(), "--severity", string(severities[i]), "--reason", "…"),
+			action: a, line: a.Line(m.state(), "--severity", string(severities[i]), "--reason", "..."),
 			build: func(c console.Common) any {
 				return console.IncidentRequest{Severity: severities[i], Reason: c.Reason}
 			},

@@ -59,6 +59,10 @@ func (m *model) hints(r widget.Region) {
 			x = r.Put(x, 0, role, text+" ")
 		}
 	}
+	hint("?", "help", theme.Text)
+	if !m.write() {
+		hint("w", "write", theme.Text)
+	}
 	for _, id := range pageActions(m.at) {
 		a, ok := action.Find(id.action)
 		if !ok {
@@ -70,11 +74,10 @@ func (m *model) hints(r widget.Region) {
 			hint(a.Key, id.word+m.g.Bad, theme.Border)
 		}
 	}
-	write := "write"
 	if m.write() {
-		write = "read-only"
+		hint("w", "read-only", theme.Muted)
 	}
-	for _, h := range [][2]string{{"?", "help"}, {":", "command"}, {"x", "actions"}, {"w", write}, {"/", "filter"}, {"enter", "open"}, {"tab", "panel"}, {"z", "zoom"}, {"y", "copy"}, {"esc", "back"}, {"q", "quit"}} {
+	for _, h := range [][2]string{{":", "command"}, {"x", "actions"}, {"/", "filter"}, {"enter", "open"}, {"tab", "panel"}, {"z", "zoom"}, {"y", "copy"}, {"esc", "back"}, {"q", "quit"}} {
 		hint(h[0], h[1], theme.Muted)
 	}
 }

@@ -104,6 +104,7 @@ func newModel(ctx context.Context, o Options, feed source, wake func()) *model {
 			"incidents": page.NewIncidents(), "audit": page.NewAudit(),
 		},
 	}
+	m.canvas.Plain(o.ASCII)
 	if !o.ReadOnly {
 		m.writeUntil = o.Now().Add(o.WriteFor)
 	}

@@ -153,12 +153,12 @@ func isTerminal(w io.Writer) bool {
 // more bytes must not keep the process.
 const leaveWithin = 2 * time.Second
 
-func runScreen(ctx context.Context, cancel context.CancelCauseFunc, o Options) error {
+func runScreen(ctx context.Context, cancel context.CancelCauseFunc, o Options, more ...tea.ProgramOption) error {
 	var program *tea.Program
 	wake := func() { program.Send(newsMsg{}) }
 	feed := store.NewFeed(o.Port, o.Now, wake)
 	m := newModel(ctx, o, feed, wake)
-	program = tea.NewProgram(m, screenOptions(ctx, cancel, o)...)
+	program = tea.NewProgram(m, append(screenOptions(ctx, cancel, o), more...)...)
 	done := make(chan error, 1)
 	go func() {
 		_, err := program.Run()

@@ -64,6 +64,7 @@ func (m *model) drawBody(r widget.Region) {
 	if !m.body.valid || m.body.second != now {
 		if m.body.surface == nil {
 			m.body.surface = widget.NewSurface(0, 0)
+			m.body.surface.Plain(m.o.ASCII)
 		}
 		m.body.surface.Reset(r.W, r.H)
 		m.drawPage(m.body.surface.All())

@@ -29,6 +29,7 @@ type Spec struct {
 	Step     time.Duration        // between samples; a longer silence is a gap
 	Limit    float64              // a dashed line, where it is above 0
 	Format   func(float64) string // of the axis
+	Binary   bool                 // the axis counts bytes
 }
 
 // axis is the width of the labels at the left, the tick included.
@@ -67,6 +68,10 @@ func (s Spec) top() float64 {
 			}
 		}
 	}
+	if s.Binary && top > 0 {
+		unit := math.Pow(1024, math.Floor(math.Log(top)/math.Log(1024)))
+		return Nice(top/unit) * unit
+	}
 	return Nice(top)
 }
 
@@ -86,20 +91,22 @@ func Nice(v float64) float64 {
 
 // ticks labels the axis at the top, the bottom and, where there is room, between.
 func ticks(r widget.Region, h int, top float64, format func(float64) string, g theme.Glyphs) {
-	every := 1
-	for _, n := range []int{4, 2} {
-		if h > n && (h-1)%n == 0 && (h-1)/n >= 2 {
-			every = (h - 1) / n
-			break
-		}
-		every = h - 1
-	}
 	for y := range h {
 		r.Put(axis-1, y, theme.Border, g.AxisTick)
-		if (h-1-y)%max(every, 1) == 0 {
-			v := top * float64(h-1-y) / float64(max(h-1, 1))
-			r.PutRight(axis-2, y, theme.Muted, widget.Cut(format(v), axis-2, ""))
+	}
+	n := 1
+	switch {
+	case h >= 9:
+		n = 4
+	case h >= 5:
+		n = 2
+	}
+	for i := range n + 1 {
+		label := "0"
+		if i > 0 {
+			label = format(top * float64(i) / float64(n))
 		}
+		r.PutRight(axis-2, (h-1)-((h-1)*i+n/2)/n, theme.Muted, widget.Cut(label, axis-2, ""))
 	}
 }
 

@@ -265,7 +265,7 @@ func drawEvent(r widget.Region, y int, c Context, e console.AuditEntry, subject 
 		x += 11
 	}
 	x = r.PutCut(x, y, r.W-x, roleIf(role == theme.Muted, theme.Text, role), e.Text, c.G.Ellipsis)
-	if by := " by " + e.By; x+len(by) <= r.W && e.By != "" {
+	if by := " " + c.G.Dot + " " + e.By; x+widget.Width(by) <= r.W && e.By != "" {
 		r.Put(x, y, theme.Muted, by)
 	}
 }

@@ -16,29 +16,35 @@ type graph struct {
 	title string
 	note  string
 	lines []chart.Line
-	axis  func(float64) string
+	names []string // of the lines, where there are several
+	unit  measure
 }
 
 // draw draws the graph of the time that the page shows.
 func (g graph) draw(r widget.Region, c Context) {
 	inner := widget.Panel{Title: g.title, Foot: g.note}.Draw(r, c.G)
+	x := 1
+	for i, name := range g.names {
+		x = r.Put(x, r.H-1, g.lines[i].Role, " "+c.G.Full+" "+widget.Cut(name, 16, c.G.Ellipsis)+" ")
+	}
 	from, to := window(c.Snap.Series)
 	if from.IsZero() {
 		hint(inner, "nothing measured yet")
 		return
 	}
-	chart.Draw(inner, chart.Spec{Lines: g.lines, From: from, To: to, Step: step(c.Snap.Series), Format: g.axis}, c.G)
+	chart.Draw(inner, chart.Spec{Lines: g.lines, From: from, To: to, Step: step(c.Snap.Series), Format: axis(g.unit), Binary: g.unit.name == memory.name}, c.G)
 }
 
 // total is a graph of one number of the whole service.
 func total(c Context, m measure, role theme.Role, note string) graph {
 	return graph{
 		title: m.name + "  " + m.format(m.value(c.Snap.Status.Traffic)), note: note,
-		lines: []chart.Line{{Samples: samples(c.Snap.Series.Total, m), Role: role}}, axis: axisOf(m),
+		lines: []chart.Line{{Samples: samples(c.Snap.Series.Total, m), Role: role}}, unit: m,
 	}
 }
 
-func axisOf(m measure) func(float64) string {
+// axis is how a measure is written where there is no room for its unit.
+func axis(m measure) func(float64) string {
 	if m.name == cpu.name {
 		return widget.Short
 	}
@@ -50,9 +56,9 @@ func latency(c Context) graph {
 	points := c.Snap.Series.Total
 	return graph{
 		title: fmt.Sprintf("latency  p50 %s  p95 %s  p99 %s", widget.Millis(t.P50), widget.Millis(t.P95), widget.Millis(t.P99)),
-		note:  "p99 above, p50 below",
+		names: []string{"p99", "p95", "p50"},
 		lines: []chart.Line{{Samples: samples(points, p99), Role: theme.Third}, {Samples: samples(points, p95), Role: theme.Candidate}, {Samples: samples(points, p50), Role: theme.Stable}},
-		axis:  widget.Millis,
+		unit:  p99,
 	}
 }
 
@@ -60,9 +66,9 @@ func latency(c Context) graph {
 func versus(c Context, m measure, old, candidate string) graph {
 	s := c.Snap.Series.Releases
 	return graph{
-		title: m.name, note: fmt.Sprintf("%s and %s", or(old, "nothing"), candidate),
+		title: m.name, names: []string{or(old, "nothing"), candidate},
 		lines: []chart.Line{{Samples: samples(s[old], m), Role: theme.Stable}, {Samples: samples(s[candidate], m), Role: theme.Candidate}},
-		axis:  axisOf(m),
+		unit:  m,
 	}
 }
 

@@ -30,7 +30,7 @@ func drawCompare(r widget.Region, c Context, a *rollout.Rollout, focus bool) {
 		slots[i].Cell(inner, 0, role, s.Title, c.G)
 	}
 	y := 1
-	for _, m := range []measure{rate, failures, p50, p95, p99} {
+	for _, m := range []measure{rate, failures, p99, p95, p50} {
 		if y >= inner.H {
 			return
 		}

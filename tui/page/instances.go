@@ -281,7 +281,7 @@ func drawInstance(r widget.Region, c Context, i *rollout.Instance, focus bool) {
 		role       theme.Role
 	}{
 		{"release", i.Release, theme.Text}, {"state", fmt.Sprintf("%s for %s", i.State, since(i.Since, c.Now)), s.role}, {"reason", i.Reason, theme.Warn},
-		{"process", fmt.Sprintf("pid %s, port %s, started %s ago", number(i.PID), number(i.Port), since(i.StartedAt, c.Now)), theme.Text},
+		{"process", process(i, c), theme.Text},
 		{"restarts", fmt.Sprintf("%d, of which %d in a row before it was ever ready", i.Restarts, i.StartFailures), restartRole(i.Restarts)},
 		{"cpu", cores(i.CPU), theme.Text}, {"memory", widget.Bytes(i.RSS), theme.Text},
 		{"traffic", fmt.Sprintf("%s req/s, %s errors, p95 %s, %d in flight", widget.Short(i.RequestRate), widget.Percent(i.ErrorRate), widget.Millis(i.P95), i.InFlight), errorRole(i.ErrorRate)},
@@ -292,10 +292,19 @@ func drawInstance(r widget.Region, c Context, i *rollout.Instance, focus bool) {
 			continue
 		}
 		inner.Put(0, y, theme.Muted, f.name)
-		inner.PutCut(10, y, inner.W-10, f.role, f.text, c.G.Ellipsis)
-		y++
+		for _, l := range widget.Wrap(f.text, inner.W-10) {
+			inner.Put(10, y, f.role, l)
+			y++
+		}
 	}
 	drawLastLog(inner, y+1, c, i)
+}
+
+func process(i *rollout.Instance, c Context) string {
+	if i.StartedAt.IsZero() {
+		return fmt.Sprintf("port %s, not running", number(i.Port))
+	}
+	return fmt.Sprintf("pid %s, port %s, started %s ago", number(i.PID), number(i.Port), since(i.StartedAt, c.Now))
 }
 
 func drawLastLog(r widget.Region, y int, c Context, i *rollout.Instance) {

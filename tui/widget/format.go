@@ -11,7 +11,7 @@ import (
 // Short writes a number in at most five columns: 0.42, 12.3, 184, 1.84k, 12.3M.
 func Short(v float64) string {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
-		return "—"
+		return "-"
 	}
 	neg := ""
 	if v < 0 {
@@ -47,7 +47,7 @@ func trim(s string) string {
 func Millis(v float64) string {
 	switch {
 	case v <= 0:
-		return "—"
+		return "-"
 	case v < 9.95:
 		return strconv.FormatFloat(v, 'f', 1, 64) + "ms"
 	case v < 999.5:

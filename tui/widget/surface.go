@@ -24,6 +24,17 @@ type Surface struct {
 	w, h  int
 	cells []cell
 	out   strings.Builder
+	plain bool
+}
+
+// Plain has the grid show signs that are of ambiguous width, or that a plain font lacks, as ASCII. Letters of any script
+// stay what they are.
+func (s *Surface) Plain(yes bool) { s.plain = yes }
+
+// plainly are the signs that stand in texts from the service.
+var plainly = map[string]string{
+	"→": ">", "←": "<", "…": "~", "—": "-", "–": "-", "·": "-", "•": "*", "‖": "=", "✓": "+", "✗": "x", "×": "x", "≥": ">", "≤": "<", "≈": "~",
+	"“": `"`, "”": `"`, "‘": "'", "’": "'", "█": "#", "░": ".", "│": "|", "─": "-",
 }
 
 // NewSurface makes an empty grid.
@@ -157,6 +168,11 @@ func (r Region) set(x, y int, role theme.Role, g string, w int) int {
 	}
 	if c := g[0]; len(g) == 1 && (c < ' ' || c == 0x7f) {
 		g = " "
+	}
+	if r.s.plain && len(g) > 1 {
+		if p, ok := plainly[g]; ok {
+			g = p
+		}
 	}
 	*r.at(x, y) = cell{text: g, role: role, width: int8(w)}
 	return x + w

@@ -30,6 +30,7 @@ type Spec struct {
 	Limit    float64              // a dashed line, where it is above 0
 	Format   func(float64) string // of the axis
 	Binary   bool                 // the axis counts bytes
+	Least    float64              // the axis is at least so high: noise must not look like a catastrophe
 }
 
 // axis is the width of the labels at the left, the tick included.
@@ -60,7 +61,7 @@ func Draw(r widget.Region, s Spec, g theme.Glyphs) {
 }
 
 func (s Spec) top() float64 {
-	top := s.Limit
+	top := max(s.Limit, s.Least)
 	for _, l := range s.Lines {
 		for _, p := range l.Samples {
 			if !math.IsNaN(p.V) && !p.At.Before(s.From) {
@@ -75,13 +76,13 @@ func (s Spec) top() float64 {
 	return Nice(top)
 }
 
-// Nice rounds up to 1, 2, 2.5 or 5 times a power of ten; 1 for nothing.
+// Nice rounds up to 1, 2, 4, 6 or 8 times a power of ten, so that a quarter of it is round as well; 1 for nothing.
 func Nice(v float64) float64 {
 	if v <= 0 || math.IsInf(v, 0) || math.IsNaN(v) {
 		return 1
 	}
 	p := math.Pow(10, math.Floor(math.Log10(v)))
-	for _, m := range []float64{1, 2, 2.5, 5} {
+	for _, m := range []float64{1, 2, 4, 6, 8} {
 		if v <= m*p*(1+1e-9) {
 			return m * p
 		}

@@ -44,11 +44,19 @@ func braille(plot widget.Region, s Spec, l Line, top float64) {
 // marks stand for the lines of a plain chart, so that they can be told apart without colour.
 var marks = map[theme.Role]string{theme.Stable: "o", theme.Candidate: "*", theme.Third: "+"}
 
-func plain(plot widget.Region, s Spec, l Line, top float64) {
-	mark, ok := marks[l.Role]
-	if !ok {
-		mark = "*"
+// Mark is the sign for a line of the role in a chart's legend.
+func Mark(r theme.Role, g theme.Glyphs) string {
+	if g.Braille {
+		return g.Full
 	}
+	if mark, ok := marks[r]; ok {
+		return mark
+	}
+	return "*"
+}
+
+func plain(plot widget.Region, s Spec, l Line, top float64) {
+	mark := Mark(l.Role, theme.Glyphs{})
 	for x, v := range Buckets(l.Samples, s.From, s.To, s.Step, plot.W) {
 		if math.IsNaN(v) {
 			continue

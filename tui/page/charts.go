@@ -25,14 +25,18 @@ func (g graph) draw(r widget.Region, c Context) {
 	inner := widget.Panel{Title: g.title, Foot: g.note}.Draw(r, c.G)
 	x := 1
 	for i, name := range g.names {
-		x = r.Put(x, r.H-1, g.lines[i].Role, " "+c.G.Full+" "+widget.Cut(name, 16, c.G.Ellipsis)+" ")
+		x = r.Put(x, r.H-1, g.lines[i].Role, " "+chart.Mark(g.lines[i].Role, c.G)+" "+widget.Cut(name, 16, c.G.Ellipsis)+" ")
 	}
 	from, to := window(c.Snap.Series)
 	if from.IsZero() {
 		hint(inner, "nothing measured yet")
 		return
 	}
-	chart.Draw(inner, chart.Spec{Lines: g.lines, From: from, To: to, Step: step(c.Snap.Series), Format: axis(g.unit), Binary: g.unit.name == memory.name}, c.G)
+	least := 0.0
+	if g.unit.name == failures.name {
+		least = 0.004
+	}
+	chart.Draw(inner, chart.Spec{Least: least, Lines: g.lines, From: from, To: to, Step: step(c.Snap.Series), Format: axis(g.unit), Binary: g.unit.name == memory.name}, c.G)
 }
 
 // total is a graph of one number of the whole service.

@@ -1,0 +1,182 @@
+package action
+
+import (
+	"fmt"
+
+	"github.com/covetpy/covet/ops/console"
+	"github.com/covetpy/covet/ops/rollout"
+)
+
+// All lists every action in the order in which it is shown.
+func All() []Action { return append(looks(), changes()...) }
+
+func looks() []Action {
+	return []Action{
+		{ID: "dashboard", Title: "Dashboard", Key: "1", Command: "status", Op: console.GetStatus, page: "dashboard"},
+		{ID: "instances", Title: "Instances", Key: "2", Command: "status", Op: console.GetInstances, page: "instances"},
+		{ID: "rollouts", Title: "Rollouts", Key: "3", Command: "rollout status", Op: console.GetRollout, page: "rollouts", args: rolloutArg},
+		{ID: "incidents", Title: "Incidents and decision", Key: "5", Command: "incident list", Op: console.GetIncidents, page: "incidents"},
+		{ID: "audit", Title: "Audit log", Key: "8", Command: "audit", Op: console.GetAudit, page: "audit"},
+		{ID: "logs", Title: "Follow the logs", Key: "l", Command: "logs", page: "logs", args: logArgs},
+	}
+}
+
+func changes() []Action {
+	return []Action{
+		{ID: "rollout.plan", Title: "Plan a rollout (changes nothing)", Key: "p", Command: "rollout plan", Op: console.StartRollout,
+			Kind: Plan, enabled: mayStart},
+		{ID: "rollout.start", Title: "Start a rollout", Key: "S", Command: "rollout start", Op: console.StartRollout,
+			Kind: Change, Destructive: true, enabled: mayStart},
+		{ID: "rollout.promote", Title: "Promote: go on to the next step", Key: "P", Command: "rollout promote", Op: console.Promote,
+			Kind: Change, enabled: mayPromote},
+		{ID: "rollout.pause", Title: "Pause the rollout where it is", Key: "U", Command: "rollout pause", Op: console.PauseRollout,
+			Kind: Change, enabled: mayPause},
+		{ID: "rollout.resume", Title: "Resume the paused rollout", Key: "R", Command: "rollout resume", Op: console.ResumeRollout,
+			Kind: Change, enabled: mayResume},
+		{ID: "rollout.abort", Title: "Abort: all traffic back to the old release", Key: "A", Command: "rollout abort", Op: console.AbortRollout,
+			Kind: Change, Destructive: true, enabled: mayAbort},
+		{ID: "rollout.retry", Title: "Retry the selected rollout", Key: "T", Command: "rollout retry", Op: console.RetryRollout,
+			Kind: Change, Destructive: true, enabled: mayRetry, args: rolloutArg},
+		{ID: "rollback", Title: "Roll back to an earlier release", Key: "B", Command: "rollback", Op: console.Rollback,
+			Kind: Change, Destructive: true, enabled: mayRollback},
+		{ID: "incident.open", Title: "Declare an incident", Key: "I", Command: "incident open", Op: console.OpenIncident, Kind: Change},
+		{ID: "incident.ack", Title: "Acknowledge the incident", Key: "K", Command: "incident ack", Op: console.AckIncident,
+			Kind: Change, enabled: mayAck, args: incidentArg},
+		{ID: "incident.close", Title: "Close the incident", Key: "C", Command: "incident close", Op: console.CloseIncident,
+			Kind: Change, enabled: mayClose, args: incidentArg},
+	}
+}
+
+func rolloutArg(s State) []string {
+	if s.Rollout == "" {
+		return nil
+	}
+	return []string{s.Rollout}
+}
+
+func incidentArg(s State) []string {
+	if s.Incident == "" {
+		return nil
+	}
+	return []string{s.Incident}
+}
+
+func logArgs(s State) []string {
+	switch {
+	case s.Instance != "":
+		return []string{"-f", "--instance", s.Instance}
+	case s.Release != "":
+		return []string{"-f", "--release", s.Release}
+	}
+	return []string{"-f"}
+}
+
+func mayStart(s State) string {
+	switch {
+	case s.Snap.Status.Offline:
+		return "covetd is not running, and only it can roll out"
+	case s.Snap.Active() != nil:
+		return underWay(s.Snap.Active())
+	case len(s.Snap.Releases) == 0:
+		return "there is no release: covetctl release add adds one"
+	}
+	for _, r := range s.Snap.Releases {
+		if r.Version != s.Snap.Status.Stable {
+			return ""
+		}
+	}
+	return "there is no other release: covetctl release add adds one"
+}
+
+func underWay(a *rollout.Rollout) string {
+	return fmt.Sprintf("rollout %s to %s is under way", a.ID, a.To)
+}
+
+// onActive is why nothing can be done to the rollout under way, if so.
+func onActive(s State) string {
+	a := s.Snap.Active()
+	switch {
+	case a == nil:
+		return "no rollout is under way"
+	case a.Phase == rollout.Aborting:
+		return "the rollout is going back already"
+	}
+	return ""
+}
+
+func mayPromote(s State) string {
+	if why := onActive(s); why != "" {
+		return why
+	}
+	if a := s.Snap.Active(); a.Phase != rollout.Baking && a.Phase != rollout.Waiting {
+		return fmt.Sprintf("the rollout is %s: this step's traffic has not moved yet", a.Phase)
+	}
+	return ""
+}
+
+func mayPause(s State) string {
+	if why := onActive(s); why != "" {
+		return why
+	}
+	if s.Snap.Active().Paused {
+		return "the rollout is paused already"
+	}
+	return ""
+}
+
+func mayResume(s State) string {
+	if why := onActive(s); why != "" {
+		return why
+	}
+	if !s.Snap.Active().Paused {
+		return "the rollout is not paused"
+	}
+	return ""
+}
+
+func mayAbort(s State) string { return onActive(s) }
+
+func mayRetry(s State) string {
+	if a := s.Snap.Active(); a != nil {
+		return underWay(a)
+	}
+	r := s.Snap.Rollout(s.Rollout)
+	if r == nil {
+		r = s.Snap.Status.Last
+	}
+	switch {
+	case r == nil:
+		return "there has been no rollout yet"
+	case r.Phase == rollout.Succeeded:
+		return fmt.Sprintf("rollout %s succeeded: there is nothing to retry", r.ID)
+	}
+	return ""
+}
+
+func mayRollback(s State) string {
+	switch {
+	case s.Snap.Active() != nil:
+		return onActive(s)
+	case s.Snap.Status.Previous == "" && len(s.Snap.Releases) < 2:
+		return "there is no earlier release to go back to"
+	}
+	return ""
+}
+
+func mayAck(s State) string {
+	i := s.incident()
+	switch {
+	case i == nil:
+		return "no incident is open"
+	case !i.AckedAt.IsZero():
+		return fmt.Sprintf("incident %s is acknowledged already, by %s", i.ID, i.AckedBy)
+	}
+	return ""
+}
+
+func mayClose(s State) string {
+	if s.incident() == nil {
+		return "no incident is open"
+	}
+	return ""
+}

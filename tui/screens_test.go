@@ -1,0 +1,110 @@
+package tui
+
+import (
+	"context"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+)
+
+var update = flag.Bool("update", false, "write the screens as they are to testdata")
+
+// shown is a console that runs in an emulated terminal.
+type shown struct {
+	t    *testing.T
+	term *emulator
+	keys *io.PipeWriter
+	stop func() error
+}
+
+// show runs the real console, from the port to the bytes, in a terminal of w by h.
+func show(t *testing.T, s *scripted, w, h int, change func(*Options)) *shown {
+	t.Helper()
+	in, keys := io.Pipe()
+	term := newEmulator(w, h)
+	o := Options{
+		Port: s, Target: "local:/run/covet/covetd.sock", User: "ada", ReadOnly: true, Now: func() time.Time { return t0 }, Theme: "dark",
+		In: in, Out: term, Env: []string{"TERM=xterm-256color", "COLORTERM=truecolor", "LANG=C.UTF-8"},
+	}
+	if change != nil {
+		change(&o)
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- runScreen(ctx, cancel, o.normalize(), tea.WithWindowSize(w, h)) }()
+	out := &shown{t: t, term: term, keys: keys}
+	out.stop = func() error {
+		cancel(nil)
+		select {
+		case err := <-ended:
+			return err
+		case <-time.After(20 * time.Second):
+			t.Error("the console did not end")
+			return nil
+		}
+	}
+	t.Cleanup(func() { cancel(nil) })
+	return out
+}
+
+func (s *shown) press(keys string) {
+	s.t.Helper()
+	if _, err := s.keys.Write([]byte(keys)); err != nil {
+		s.t.Fatalf("press %q: %v", keys, err)
+	}
+}
+
+// until waits for the screen to be as wanted.
+func (s *shown) until(what string, ok func(screen string) bool) string {
+	s.t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		screen := s.term.screen()
+		if ok(screen) {
+			return screen
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("the screen never showed %s; it shows:\n%s", what, screen)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func (s *shown) has(texts ...string) string {
+	s.t.Helper()
+	return s.until(strings.Join(texts, ", "), func(screen string) bool {
+		for _, text := range texts {
+			if !strings.Contains(screen, text) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// golden waits for the screen to be as the file has it.
+func (s *shown) golden(name string) {
+	s.t.Helper()
+	path := filepath.Join("testdata", name+".txt")
+	if *update {
+		time.Sleep(time.Second)
+		if err := os.WriteFile(path, []byte(s.term.screen()), 0o644); err != nil {
+			s.t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.until(path+":\n"+string(want), func(screen string) bool { return screen == string(want) })
+	if len(s.term.unknown) > 0 {
+		s.t.Errorf("the terminal was sent what it does not know: %q", s.term.unknown)
+	}
+}

@@ -1,0 +1,238 @@
+package tui
+
+import (
+	"strings"
+
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/covetpy/covet/tui/store"
+	"github.com/covetpy/covet/tui/theme"
+	"github.com/covetpy/covet/tui/widget"
+)
+
+// bodyCache is the page as it was last drawn, so that what is typed into a dialog does not draw it again.
+type bodyCache struct {
+	surface *widget.Surface
+	valid   bool
+	second  int64
+}
+
+// View implements tea.Model. It draws only when something changed: it is called after every message.
+func (m *model) View() tea.View {
+	if m.dirty {
+		m.frame, m.dirty = m.draw(), false
+	}
+	v := tea.NewView(m.frame)
+	v.AltScreen = true
+	v.WindowTitle = "covetctl " + m.service()
+	return v
+}
+
+// small reports whether there is room only for one line of header and one of footer.
+func (m *model) small() bool { return m.w < 60 || m.h < 15 }
+
+func (m *model) draw() string {
+	m.canvas.Reset(m.w, m.h)
+	r := m.canvas.All()
+	if r.Empty() {
+		return ""
+	}
+	above, below := 2, 2
+	if m.small() {
+		above, below = 1, 1
+	}
+	if m.h < 4 {
+		below = 0
+	}
+	m.drawBody(r.Sub(0, above, r.W, r.H-above-below))
+	if m.dialog != nil {
+		r.Sub(0, above, r.W, r.H-above-below).Repaint(theme.Stale)
+	}
+	m.header(r.Sub(0, 0, r.W, above))
+	m.footer(r.Sub(0, r.H-below, r.W, below))
+	if m.dialog != nil {
+		m.dialog.Draw(r.Sub(0, above, r.W, r.H-above), m.g)
+	}
+	return m.canvas.Render(m.theme)
+}
+
+func (m *model) drawBody(r widget.Region) {
+	if r.Empty() {
+		return
+	}
+	now := m.o.Now().Unix()
+	if !m.body.valid || m.body.second != now {
+		if m.body.surface == nil {
+			m.body.surface = widget.NewSurface(0, 0)
+			m.body.surface.Plain(m.o.ASCII)
+		}
+		m.body.surface.Reset(r.W, r.H)
+		m.drawPage(m.body.surface.All())
+		m.body.valid, m.body.second = true, now
+	}
+	r.Copy(m.body.surface)
+}
+
+func (m *model) drawPage(r widget.Region) {
+	if m.snap.Status == nil {
+		m.unreachable(r)
+		return
+	}
+	m.page().Draw(r, m.context())
+	if m.snap.Link.State != store.Live {
+		r.Repaint(theme.Stale)
+	}
+}
+
+// unreachable says why there is nothing to show, and what to do.
+func (m *model) unreachable(r widget.Region) {
+	l := m.snap.Link
+	type line struct {
+		head, text string
+		role       theme.Role
+	}
+	lines := []line{{"target", m.o.Target, theme.Strong}}
+	title, state, role := "connecting", m.g.Wait, theme.Info
+	if l.Message != "" {
+		title, state, role = "no connection", m.g.Bad+" covetd does not answer", theme.Bad
+		lines = append(lines, line{"reason", l.Message, theme.Bad})
+		if l.Hint != "" {
+			lines = append(lines, line{"", m.g.Arrow + " " + l.Hint, theme.Text})
+		}
+		lines = append(lines, line{"retry", m.nextTry(), theme.Muted}, line{},
+			line{"start it", "covetd", theme.Text}, line{"check", "covetctl config check", theme.Text},
+			line{"go back", "covetctl rollback works without covetd too", theme.Text})
+	}
+	w := min(r.W, 78)
+	box := r.Sub((r.W-w)/2, max((r.H-len(lines)*2-2)/3, 0), w, min(r.H, 16))
+	inner := box
+	if r.H >= 6 && r.W >= 30 {
+		inner = widget.Panel{Title: title, State: state, Role: role}.Draw(box, m.g)
+	}
+	y := 0
+	for _, l := range lines {
+		inner.Put(0, y, theme.Muted, l.head)
+		wrapped := widget.Wrap(l.text, inner.W-10)
+		for _, t := range wrapped {
+			inner.Put(10, y, l.role, t)
+			y++
+		}
+	}
+}
+
+// nextTry says when the next try to connect is.
+func (m *model) nextTry() string {
+	l := m.snap.Link
+	left := l.NextAt.Sub(m.o.Now())
+	if left <= 0 {
+		return "trying now (r tries again at once)"
+	}
+	return "in " + widget.Age(left+999999999) + " (r tries at once)"
+}
+
+// header draws who and where, always in words, and how things stand with the console itself.
+func (m *model) header(r widget.Region) {
+	x := m.identity(r)
+	right := m.standing()
+	end := r.W - 1
+	for i := len(right) - 1; i >= 0; i-- {
+		w := widget.Width(right[i].text)
+		if end-w < x+1 && i > 0 || end-w < 0 {
+			continue
+		}
+		r.Put(end-w, 0, right[i].role, right[i].text)
+		end -= w + 2
+	}
+	if r.H > 1 {
+		m.tabs(r.Sub(0, 1, r.W, 1))
+	}
+}
+
+func (m *model) identity(r widget.Region) int {
+	x := 1
+	if r.W >= 70 {
+		x = r.Put(x, 0, theme.Title, "covetctl") + 2
+	}
+	st := m.snap.Status
+	if st == nil {
+		return r.Put(x, 0, theme.Muted, "environment unknown")
+	}
+	name, role := strings.ToUpper(st.Environment), theme.Env
+	if production(st) {
+		name, role = "PRODUCTION", theme.Prod
+	}
+	if name == "" {
+		name = "NO ENVIRONMENT"
+	}
+	x = r.Put(x, 0, role, " "+name+" ")
+	x = r.PutCut(x+1, 0, 24, theme.Strong, st.Service, m.g.Ellipsis)
+	if m.o.User != "" && r.W >= 120 {
+		x = r.Put(x+2, 0, theme.Muted, "user "+m.o.User)
+	}
+	return x
+}
+
+// mark is a piece of the header's right side.
+type mark struct {
+	role theme.Role
+	text string
+}
+
+// standing is the connection, the write mode and the time; the connection is the last to be left out.
+func (m *model) standing() []mark {
+	var out []mark
+	if m.write() {
+		out = append(out, mark{theme.Write, " WRITE " + widget.Clock(m.writeUntil.Sub(m.o.Now())) + " left "})
+	} else {
+		out = append(out, mark{theme.Strong, "READ-ONLY"})
+	}
+	out = append(out, m.link())
+	if m.w >= 70 {
+		out = append(out, mark{theme.Muted, m.o.Now().UTC().Format("15:04:05Z")})
+	}
+	return out
+}
+
+func (m *model) link() mark {
+	l := m.snap.Link
+	age := m.o.Now().Sub(l.HeardAt)
+	switch {
+	case l.State == store.Connecting && l.Message == "":
+		return mark{theme.Info, m.g.Wait + " connecting"}
+	case l.State == store.Connecting:
+		return mark{theme.Bad, m.g.Bad + " unreachable"}
+	case l.State == store.Lost:
+		return mark{theme.Bad, m.g.Bad + " STALE " + widget.Age(age)}
+	case m.snap.Status != nil && m.snap.Status.Offline:
+		return mark{theme.Warn, m.g.Warn + " covetd is down"}
+	case age > quietFor:
+		return mark{theme.Warn, m.g.Warn + " quiet " + widget.Age(age)}
+	}
+	return mark{theme.OK, m.g.OK + " live"}
+}
+
+// tabs draws the target and the pages with their keys; the present one is in brackets.
+func (m *model) tabs(r widget.Region) {
+	pages := []struct{ id, key, long, name string }{
+		{"dashboard", "1", "dashboard", "dash"}, {"instances", "2", "instances", "inst"}, {"rollouts", "3", "rollouts", "roll"},
+		{"incidents", "5", "incidents", "incid"}, {"audit", "8", "audit", "audit"}, {"logs", "l", "logs", "logs"},
+	}
+	end := r.W - 1
+	for i := len(pages) - 1; i >= 0; i-- {
+		p := pages[i]
+		name := p.name
+		if r.W >= 120 {
+			name = p.long
+		}
+		text, role := " "+p.key+" "+name+" ", theme.Muted
+		if p.id == m.at {
+			text, role = "["+p.key+" "+name+"]", theme.Accent
+		}
+		if end-len(text) < 0 {
+			return
+		}
+		end -= len(text)
+		r.Put(end, 0, role, text)
+	}
+	r.PutCut(1, 0, end-2, theme.Muted, m.o.Target, m.g.Ellipsis)
+}

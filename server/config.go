@@ -74,7 +74,7 @@ func (c Config) withDefaults() Config {
 	orText(&c.Listen, def.Listen)
 	orText(&c.LogFormat, def.LogFormat)
 	orText(&c.DataDir, def.DataDir)
-	orText(&c.AdminSocket, filepath.Join(c.DataDir, "admin.sock"))
+	orText(&c.AdminSocket, filepath.Join(c.DataDir, "covetd.sock"))
 	orTime(&c.IdleGrace, def.IdleGrace)
 	orTime(&c.ShutdownTimeout, def.ShutdownTimeout)
 	orTime(&c.HandoverTimeout, def.HandoverTimeout)
@@ -161,9 +161,9 @@ func (c *Config) serviceSettings() []Setting {
 
 func (c *Config) serverSettings() []Setting {
 	return []Setting{
-		{Name: "PORT", Help: "port of the public listener, on all interfaces; LISTEN wins over it", Example: "PORT=8000", Set: port(&c.Listen)},
+		{Name: "PORT", Help: "port of the public listener, instead of the one in LISTEN", Example: "PORT=8000", Set: port(&c.Listen)},
 		{Name: "LISTEN", Help: "address of the public listener", Example: "LISTEN=127.0.0.1:8000", Default: c.Listen, Set: address(&c.Listen)},
-		{Name: "ADMIN_SOCKET", Help: "operations socket; admin.sock in DATA_DIR if unset", Example: "ADMIN_SOCKET=/run/covet/admin.sock", Set: Text(&c.AdminSocket)},
+		{Name: "ADMIN_SOCKET", Help: "operations socket; covetd.sock in DATA_DIR if unset", Example: "ADMIN_SOCKET=/run/covet/covetd.sock", Set: Text(&c.AdminSocket)},
 		{Name: "DRAIN_DELAY", Help: "wait for load balancers after turning unready; 5s, or 0 in development", Example: "DRAIN_DELAY=5s", Set: Duration(&c.DrainDelay)},
 		{Name: "IDLE_GRACE", Help: "how long idle connections are kept while stopping", Example: "IDLE_GRACE=1s", Default: c.IdleGrace.String(), Set: Duration(&c.IdleGrace)},
 		{Name: "SHUTDOWN_TIMEOUT", Help: "from the signal to the exit", Example: "SHUTDOWN_TIMEOUT=30s", Default: c.ShutdownTimeout.String(), Set: Duration(&c.ShutdownTimeout)},
@@ -197,7 +197,7 @@ func (c *Config) derive(given func(name string) bool) {
 		c.DrainDelay = 5 * time.Second
 	}
 	if !given("ADMIN_SOCKET") {
-		c.AdminSocket = filepath.Join(c.DataDir, "admin.sock")
+		c.AdminSocket = filepath.Join(c.DataDir, "covetd.sock")
 	}
 	if c.Debug {
 		c.LogLevel = slog.LevelDebug
@@ -210,7 +210,9 @@ const maxSocketPath = 107
 // conflicts finds what no single value shows: combinations, and what production forbids.
 func (c *Config) conflicts() []Fault {
 	var out []Fault
-	add := func(name, problem, example string) { out = append(out, Fault{Name: name, Problem: problem, Example: example}) }
+	add := func(name, problem, example string) {
+		out = append(out, Fault{Name: name, Problem: problem, Example: example})
+	}
 	if c.Environment == Production {
 		if n := len(c.SecretKey); n > 0 && n < 32 {
 			add("SECRET_KEY", fmt.Sprintf("has %d characters, production needs at least 32", n), "SECRET_KEY=$(openssl rand -hex 32)")
@@ -227,7 +229,7 @@ func (c *Config) conflicts() []Fault {
 			fmt.Sprintf("SHUTDOWN_TIMEOUT=%v", c.DrainDelay+25*time.Second))
 	}
 	if n := len(c.AdminSocket); n > maxSocketPath {
-		add("ADMIN_SOCKET", fmt.Sprintf("path of %d bytes is longer than a unix socket's may be (%d)", n, maxSocketPath), "ADMIN_SOCKET=/run/covet/admin.sock")
+		add("ADMIN_SOCKET", fmt.Sprintf("path of %d bytes is longer than a unix socket's may be (%d)", n, maxSocketPath), "ADMIN_SOCKET=/run/covet/covetd.sock")
 	}
 	return out
 }

@@ -100,7 +100,7 @@ func (l *life) spawn() (*successor, error) {
 	if err != nil {
 		return nil, errors.Join(err, ours.close(), syscall.Close(pair[1]))
 	}
-	env := append(inheritable(os.Environ()), handoverEnv+"="+string(announced))
+	env := append(inheritable(os.Environ()), HandoverVariable+"="+string(announced))
 	pid, err := syscall.ForkExec(l.s.executable, os.Args, &syscall.ProcAttr{Env: env, Files: files})
 	if err := errors.Join(os.NewSyscallError("exec "+l.s.executable, err), syscall.Close(pair[1])); err != nil {
 		return nil, errors.Join(err, ours.close())
@@ -118,7 +118,7 @@ func (l *life) spawn() (*successor, error) {
 func inheritable(environ []string) []string {
 	out := make([]string, 0, len(environ)+1)
 	for _, e := range environ {
-		if name, _, _ := strings.Cut(e, "="); name != handoverEnv && name != "WATCHDOG_PID" {
+		if name, _, _ := strings.Cut(e, "="); name != HandoverVariable && name != "WATCHDOG_PID" {
 			out = append(out, e)
 		}
 	}

@@ -144,7 +144,7 @@ func TestHandOverUnderLoadFailsNothing(t *testing.T) {
 		t.Error("the new process started its components before the old one released its own")
 	}
 	endSuccessor(s)
-	if _, err := os.Lstat(filepath.Join(s.dir, "admin.sock")); !os.IsNotExist(err) {
+	if _, err := os.Lstat(filepath.Join(s.dir, "covetd.sock")); !os.IsNotExist(err) {
 		t.Errorf("the operations socket outlives the last process: %v", err)
 	}
 }

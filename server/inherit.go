@@ -8,8 +8,9 @@ import (
 	"syscall"
 )
 
-// handoverEnv tells a new process which descriptors it inherits, as the JSON of an estate.
-const handoverEnv = "COVET_HANDOVER"
+// HandoverVariable is the environment variable that tells a new process which descriptors it inherits, as the JSON of an estate. Where it is
+// set, this process takes over from one that still serves.
+const HandoverVariable = "COVET_HANDOVER"
 
 // estate lists what a process leaves to the one that takes over from it.
 type estate struct {
@@ -32,9 +33,9 @@ type inheritance struct {
 // inherit takes up descriptors from a hand-over or from systemd's socket activation (sd_listen_fds(3)), and removes the
 // variables that announce them, so that no child of ours believes they are meant for it.
 func inherit() (inheritance, error) {
-	announced := os.Getenv(handoverEnv)
+	announced := os.Getenv(HandoverVariable)
 	pid, fds, fdNames := os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS"), os.Getenv("LISTEN_FDNAMES")
-	for _, name := range []string{handoverEnv, "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
+	for _, name := range []string{HandoverVariable, "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
 		if err := os.Unsetenv(name); err != nil {
 			return inheritance{}, fmt.Errorf("inherit sockets: %w", err)
 		}
@@ -42,7 +43,7 @@ func inherit() (inheritance, error) {
 	in := inheritance{sockets: map[string]*socket{}}
 	if announced != "" {
 		if err := in.fromPredecessor(announced); err != nil {
-			return in, fmt.Errorf("take over from the running process: %s=%q: %w", handoverEnv, announced, err)
+			return in, fmt.Errorf("take over from the running process: %s=%q: %w", HandoverVariable, announced, err)
 		}
 		return in, nil
 	}

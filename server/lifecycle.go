@@ -126,7 +126,7 @@ func (l *life) newAdmin(sock *socket) *endpoint {
 	e.http.ReadTimeout, e.http.WriteTimeout = 0, 0 // it streams events
 	e.http.BaseContext = func(net.Listener) context.Context { return ctx }
 	e.http.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		ctx = withPeer(ctx, c)
+		ctx = WithPeer(ctx, c)
 		for _, f := range l.s.adminConn {
 			ctx = f(ctx, c)
 		}
@@ -155,9 +155,7 @@ func (l *life) start(ctx context.Context) (*stopOrder, error) {
 			return stop, nil
 		}
 	}
-	if stop, err := l.startComponents(ctx); stop != nil || err != nil {
-		return stop, err
-	}
+	// A service that does not come up must be operable all the same.
 	for _, e := range []*endpoint{l.admin, l.metrics} {
 		if e == nil {
 			continue
@@ -165,6 +163,9 @@ func (l *life) start(ctx context.Context) (*stopOrder, error) {
 		if err := e.accept(); err != nil {
 			return nil, err
 		}
+	}
+	if stop, err := l.startComponents(ctx); stop != nil || err != nil {
+		return stop, err
 	}
 	s.starting.Store(false)
 	close(s.startedCh)

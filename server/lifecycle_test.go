@@ -33,7 +33,7 @@ func TestLifeStartsAndStopsInOrder(t *testing.T) {
 		}
 		at += i
 	}
-	if _, err := os.Lstat(filepath.Join(s.dir, "admin.sock")); !os.IsNotExist(err) {
+	if _, err := os.Lstat(filepath.Join(s.dir, "covetd.sock")); !os.IsNotExist(err) {
 		t.Errorf("the operations socket is still there: %v", err)
 	}
 }
@@ -272,7 +272,7 @@ func TestAdminSocket(t *testing.T) {
 	t.Parallel()
 	s := startService(t)
 	s.awaitLog(`"message":"ready"`)
-	info, err := os.Lstat(filepath.Join(s.dir, "admin.sock"))
+	info, err := os.Lstat(filepath.Join(s.dir, "covetd.sock"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func Load(src Sources) (Config, Report, error) {
 	for _, s := range settings {
 		l.apply(s)
 	}
-	l.preferListen(&cfg)
+	l.settlePort(&cfg)
 	cfg.derive(func(name string) bool { return l.given[name].source != "" })
 	for _, f := range cfg.conflicts() {
 		f.Source = l.given[f.Name].source
@@ -63,6 +63,7 @@ func Load(src Sources) (Config, Report, error) {
 // found is the value a setting got, before it is parsed.
 type found struct {
 	value, source string
+	rank          int // of the source: the lower wins
 }
 
 type loader struct {
@@ -141,25 +142,25 @@ func (l *loader) apply(s Setting) {
 
 // lookup returns the first value that a layer has. An empty value counts as none.
 func (l *loader) lookup(s Setting) (found, bool) {
-	for _, layer := range l.layers {
+	for rank, layer := range l.layers {
 		direct := layer.values[s.Name]
 		file := layer.values[s.Name+"_FILE"]
 		switch {
 		case !s.Secret || file.value == "":
 			if direct.value != "" {
-				return found{direct.value, layer.where(direct)}, true
+				return found{direct.value, layer.where(direct), rank}, true
 			}
 		case direct.value != "":
 			l.fault(Fault{Name: s.Name, Problem: "is set and so is " + s.Name + "_FILE; unset one", Source: layer.where(file)})
 			return found{}, false
 		default:
-			return l.secretFile(s, file, layer.where(file))
+			return l.secretFile(s, file, layer.where(file), rank)
 		}
 	}
 	return found{}, false
 }
 
-func (l *loader) secretFile(s Setting, file entry, where string) (found, bool) {
+func (l *loader) secretFile(s Setting, file entry, where string, rank int) (found, bool) {
 	name := s.Name + "_FILE"
 	text, err := os.ReadFile(file.value)
 	value := strings.TrimRight(string(text), "\r\n")
@@ -171,15 +172,16 @@ func (l *loader) secretFile(s Setting, file entry, where string) (found, bool) {
 		l.fault(Fault{Name: name, Problem: quoteValue(file.value) + " is empty", Source: where})
 		return found{}, false
 	}
-	return found{value, fmt.Sprintf("%s, by %s", file.value, name)}, true
+	return found{value, fmt.Sprintf("%s, by %s", file.value, name), rank}, true
 }
 
-// preferListen settles PORT against LISTEN: PORT replaces the port of the default address, and a LISTEN that somebody
-// set wins over any PORT.
-func (l *loader) preferListen(cfg *Config) {
+// settlePort settles PORT against LISTEN: PORT replaces the port in LISTEN, because whoever starts a process and gives it
+// a port (a platform, covetd) adds it to an environment that may hold a LISTEN of somebody else's. Only a LISTEN from a
+// source that comes before PORT's is left as it is.
+func (l *loader) settlePort(cfg *Config) {
 	listen, isSet := l.given["LISTEN"]
 	port, isPort := l.given["PORT"]
-	if !isPort || portText(port.value) != nil || (isSet && listen.source != "default") {
+	if !isPort || portText(port.value) != nil || (isSet && listen.rank < port.rank) {
 		return
 	}
 	if host, _, err := net.SplitHostPort(cfg.Listen); err == nil {

@@ -15,11 +15,11 @@ const (
 // logSink is where all log lines go, in order. Lines of the access log are buffered, so that a request does not cost a
 // system call; everything else is written at once, after what is buffered.
 type logSink struct {
-	mu      sync.Mutex
-	out     io.Writer
-	file    *logFile // out, where it is a file of ours
-	buf     []byte
-	stamp   stamp
+	mu    sync.Mutex
+	out   io.Writer
+	file  *logFile // out, where it is a file of ours
+	buf   []byte
+	stamp stamp
 	lost  atomic.Int64 // bytes that could not be written
 }
 

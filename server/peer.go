@@ -21,8 +21,8 @@ func PeerFrom(ctx context.Context) (Peer, bool) {
 	return p, ok
 }
 
-// withPeer puts the peer of a unix connection into its context; where the kernel does not say, there is none.
-func withPeer(ctx context.Context, c net.Conn) context.Context {
+// WithPeer puts the peer of a unix connection into its context; where the kernel does not say, there is none.
+func WithPeer(ctx context.Context, c net.Conn) context.Context {
 	if tracked, ok := c.(*conn); ok {
 		c = tracked.Conn
 	}

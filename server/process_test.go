@@ -60,7 +60,7 @@ func runTestService() int {
 }
 
 // wasHandedOver reads the environment before Run removes it.
-func wasHandedOver() bool { return os.Getenv(handoverEnv) != "" }
+func wasHandedOver() bool { return os.Getenv(HandoverVariable) != "" }
 
 func testService(s *Server) error {
 	second := wasHandedOver()
@@ -311,7 +311,7 @@ func (s *service) get(path string) (string, error) {
 
 // adminClient talks to the operations socket.
 func (s *service) adminClient() *http.Client {
-	path := filepath.Join(s.dir, "admin.sock")
+	path := filepath.Join(s.dir, "covetd.sock")
 	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", path)

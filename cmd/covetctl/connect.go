@@ -23,7 +23,11 @@ func DefaultSockets(env func(string) string) []string {
 	if dir := env("XDG_RUNTIME_DIR"); dir != "" {
 		out = append(out, filepath.Join(dir, "covet", "covetd.sock"))
 	}
-	return append(out, "/run/covet/covetd.sock", "./.covet/covetd.sock")
+	out = append(out, "/run/covet/covetd.sock")
+	for _, dir := range DefaultDataDirs(env) {
+		out = append(out, filepath.Join(dir, "covetd.sock"))
+	}
+	return out
 }
 
 // DefaultDataDirs are the places where covetd's data is looked for likewise.

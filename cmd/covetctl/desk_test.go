@@ -22,6 +22,7 @@ import (
 	"github.com/covetpy/covet/ops/health"
 	"github.com/covetpy/covet/ops/journal"
 	"github.com/covetpy/covet/ops/rollout"
+	"github.com/covetpy/covet/server"
 	"github.com/covetpy/covet/server/admin"
 )
 
@@ -97,7 +98,7 @@ func (c *covetd) start() {
 	desk := &console.Desk{Keeper: c.keeper, Live: still{}, Matrix: health.DefaultMatrix(), Log: slog.New(slog.DiscardHandler),
 		Info: console.Info{Service: "shop", Environment: "production", Platform: "local", Version: "v1.2.3", PID: os.Getpid(), StartedAt: time.Now()}}
 	peers := admin.NewPeers()
-	srv := &http.Server{Handler: admin.New(deskBackend{desk}, peers.Identify, slog.New(slog.DiscardHandler)), ConnContext: peers.ConnContext}
+	srv := &http.Server{Handler: admin.New(deskBackend{desk}, peers.Identify, slog.New(slog.DiscardHandler)), ConnContext: server.WithPeer}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(ln) }()
 	c.stop = func() {

@@ -54,7 +54,7 @@ func newDaemon(cfg server.Config, log *slog.Logger, version string) *daemon {
 func (d *daemon) attach(s *server.Server) {
 	s.Fallback(d.balancer)
 	peers := admin.NewPeers()
-	s.AdminHandler(admin.New(d.backend, peers.Identify, d.log.With("logger", "admin")), peers.ConnContext)
+	s.AdminHandler(admin.New(d.backend, peers.Identify, d.log.With("logger", "admin")))
 	s.Health().Register(server.Check{Name: "instances", Required: true, Timeout: time.Second, Run: d.checkInstances})
 	s.Component(server.Component{Name: "journal", Start: d.openJournal, Stop: d.closeJournal, Release: d.closeJournal, Reclaim: d.reopenJournal})
 	s.Component(server.Component{Name: "workers", Start: d.startWorkers, Stop: d.stopWorkers})

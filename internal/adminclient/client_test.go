@@ -20,6 +20,7 @@ import (
 	"github.com/covetpy/covet/ops/console"
 	"github.com/covetpy/covet/ops/journal"
 	"github.com/covetpy/covet/ops/rollout"
+	"github.com/covetpy/covet/server"
 	"github.com/covetpy/covet/server/admin"
 )
 
@@ -80,7 +81,7 @@ func serve(t *testing.T, socket string, b backend) (stop func()) {
 		t.Fatal(err)
 	}
 	peers := admin.NewPeers()
-	srv := &http.Server{Handler: admin.New(b, peers.Identify, slog.New(slog.DiscardHandler)), ConnContext: peers.ConnContext}
+	srv := &http.Server{Handler: admin.New(b, peers.Identify, slog.New(slog.DiscardHandler)), ConnContext: server.WithPeer}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(ln) }()
 	stopped := false

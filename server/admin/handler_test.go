@@ -18,6 +18,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/covetpy/covet/server"
 )
 
 // scripted is a Backend whose answers the test writes down.
@@ -78,7 +80,7 @@ func serve(t *testing.T, b Backend, limits times) (string, *syncBuffer) {
 	peers := NewPeers()
 	srv := &http.Server{
 		Handler:     newHandler(b, peers.Identify, slog.New(slog.NewTextHandler(log, nil)), limits),
-		ConnContext: peers.ConnContext,
+		ConnContext: server.WithPeer,
 		ErrorLog:    slog.NewLogLogger(slog.NewTextHandler(log, nil), slog.LevelError),
 	}
 	done := make(chan error, 1)
@@ -232,7 +234,7 @@ func TestUnidentifiedPeerIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	peers := NewPeers()
-	srv := &http.Server{Handler: New(scripted{}, peers.Identify, slog.New(slog.DiscardHandler)), ConnContext: peers.ConnContext}
+	srv := &http.Server{Handler: New(scripted{}, peers.Identify, slog.New(slog.DiscardHandler)), ConnContext: server.WithPeer}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(ln) }()
 	resp, err := http.Get("http://" + ln.Addr().String() + "/v1/status")

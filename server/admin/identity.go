@@ -3,11 +3,12 @@ package admin
 import (
 	"context"
 	"fmt"
-	"net"
 	"os/user"
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/covetpy/covet/server"
 )
 
 // Identity is who asks, as the kernel vouches for it.
@@ -23,8 +24,8 @@ type Identity struct {
 // identityTTL is how long a looked-up account is believed: a group that was just granted counts within it.
 const identityTTL = 30 * time.Second
 
-// Peers tells who is at the other end of a unix socket. Give ConnContext to the http.Server that serves the handler, and
-// Identify to New.
+// Peers tells who is at the other end of a unix socket. Give Identify to New, and serve the handler where
+// server.PeerFrom knows the peer.
 type Peers struct {
 	mu    sync.Mutex
 	known map[ids]account
@@ -44,29 +45,14 @@ func NewPeers() *Peers {
 	return &Peers{known: make(map[ids]account), now: time.Now}
 }
 
-type credentialsKey struct{}
-
-// credentials are what the kernel recorded when the peer connected.
-type credentials struct{ uid, gid, pid int }
-
-// ConnContext notes the peer's credentials in the connection's context. Names are looked up later: a slow user database
-// must not hold up the listener.
-func (p *Peers) ConnContext(ctx context.Context, c net.Conn) context.Context {
-	cred, err := peerCredentials(c)
-	if err != nil {
-		return ctx // Identify will say that the peer is unknown
-	}
-	return context.WithValue(ctx, credentialsKey{}, cred)
-}
-
 // Identify returns the peer of the connection that the request came over. It is false where the kernel vouches for nobody.
 func (p *Peers) Identify(ctx context.Context) (Identity, bool) {
-	cred, ok := ctx.Value(credentialsKey{}).(credentials)
+	cred, ok := server.PeerFrom(ctx)
 	if !ok {
 		return Identity{}, false
 	}
-	acc := p.account(ids{cred.uid, cred.gid})
-	return Identity{Name: acc.name, UID: cred.uid, GID: cred.gid, PID: cred.pid, Groups: acc.groups, Via: "unix"}, true
+	acc := p.account(ids{cred.UID, cred.GID})
+	return Identity{Name: acc.name, UID: cred.UID, GID: cred.GID, PID: cred.PID, Groups: acc.groups, Via: "unix"}, true
 }
 
 func (p *Peers) account(id ids) account {

@@ -56,19 +56,23 @@ func New(o Options) *Balancer {
 func (b *Balancer) Join(t Target) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if old := b.byID[t.ID]; old != nil {
-		if old.Target == t && !old.leaving.Load() {
-			old.suspended = false
-			b.rebuild()
-			return
-		}
-		b.retire(old)
-		b.forget(old)
+	old := b.byID[t.ID]
+	if old != nil && old.Target == t && !old.leaving.Load() {
+		old.suspended = false
+		b.rebuild()
+		return
 	}
 	in := newInstance(t, &b.opts)
 	b.byID[t.ID] = in
 	b.members[in] = struct{}{}
+	if old != nil {
+		old.leaving.Store(true)
+	}
 	b.rebuild()
+	if old != nil {
+		old.retire()
+		b.forget(old)
+	}
 }
 
 // Suspend gives an instance no further requests until Resume; those in flight go on and its counters stay.

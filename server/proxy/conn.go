@@ -125,7 +125,7 @@ func (c *conn) fill(limit int) error {
 	if err := c.makeRoom(limit); err != nil {
 		return err
 	}
-	n, err := c.Conn.Read(c.buf[c.w:])
+	n, err := c.Read(c.buf[c.w:])
 	c.w += n
 	if n > 0 {
 		return nil

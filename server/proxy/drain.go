@@ -39,9 +39,10 @@ func (b *Balancer) Leave(ctx context.Context, id string) error {
 		b.mu.Unlock()
 		return fmt.Errorf("balancer: instance %q: %w", id, ErrUnknownInstance)
 	}
-	b.retire(in)
+	in.leaving.Store(true)
 	b.rebuild()
 	b.mu.Unlock()
+	in.retire()
 
 	budget := time.AfterFunc(b.opts.UpgradeDrain, in.tunnels.goAway)
 	defer budget.Stop()
@@ -58,9 +59,8 @@ func (b *Balancer) Leave(ctx context.Context, id string) error {
 	return err
 }
 
-// retire marks the instance as leaving and closes its idle connections. b.mu is held.
-func (b *Balancer) retire(in *instance) {
-	in.leaving.Store(true)
+// retire closes the idle connections of an instance that is leaving.
+func (in *instance) retire() {
 	in.pool.retire()
 	in.checkDrained()
 }

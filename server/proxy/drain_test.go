@@ -94,7 +94,7 @@ func TestNoRequestFailsThroughChanges(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	for n := range 8 {
-		wg.Go(func() { f.load(t, ctx, n) })
+		wg.Go(func() { f.load(ctx, t, n) })
 	}
 	for range 15 {
 		c := f.worker(t, "c", "v2", serve(2))
@@ -121,7 +121,7 @@ func TestNoRequestFailsThroughChanges(t *testing.T) {
 }
 
 // load makes requests of all sorts until ctx ends; none may fail.
-func (f *front) load(t *testing.T, ctx context.Context, n int) {
+func (f *front) load(ctx context.Context, t *testing.T, n int) {
 	sizes := []int{0, 10, 5000, 40_000}
 	for ctx.Err() == nil {
 		size := sizes[n%len(sizes)]

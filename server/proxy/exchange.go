@@ -117,6 +117,7 @@ func (x *exchange) attempt(in *instance) (fail *failure) {
 	stop := context.AfterFunc(x.ctx, c.kill)
 	keep := false
 	defer func() {
+		x.endUpload(c) // has been called, unless a middleware's writer has panicked
 		if stop() && keep {
 			in.pool.put(c, x.answeredAt)
 		} else {

@@ -14,7 +14,8 @@ type Options struct {
 	// head, and the wait for an instance to take the next piece of a request's body. Default 60 s; it may take a
 	// quarter more.
 	ResponseHeaderTimeout time.Duration
-	// Hold is how long a request waits for an instance that can be reached when there is none. Default 5 s.
+	// Hold is how long a request waits for an instance that can be reached when there is none. Default 5 s; negative for
+	// not at all.
 	Hold time.Duration
 	// HoldLimit is how many requests may wait so at a time; more are refused at once. Default 1000.
 	HoldLimit int

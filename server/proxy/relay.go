@@ -39,8 +39,8 @@ func (x *exchange) relay(c *conn, resp *response) (keep bool, fail *failure) {
 	if _, given := h["Content-Type"]; !given {
 		h["Content-Type"] = nil // or the server would guess one
 	}
-	for _, name := range resp.trailer {
-		h.Add("Trailer", name)
+	if resp.framing == byChunks && len(resp.trailer) > 0 {
+		h["Trailer"] = resp.trailer
 	}
 	if x.upload != nil && !x.upload.consumed.Load() && x.r.ProtoMajor == 1 {
 		h.Set("Connection", "close") // the client may go on sending for long; do not promise to read it all

@@ -249,7 +249,7 @@ func TestAnswerTakesThePlaceOfMiddlewareFields(t *testing.T) {
 	for _, f := range [][2]string{{"X-Frame-Options", "SAMEORIGIN"}, {"Set-Cookie", "m=1"}, {"Vary", "Origin"}, {"X-Request-Id", "7"}} {
 		rec.Header().Add(f[0], f[1])
 	}
-	f.ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
+	f.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/", nil))
 	h := rec.Result().Header
 	for name, want := range map[string]string{"X-Frame-Options": "DENY", "Set-Cookie": "m=1 w=1", "Vary": "Origin Accept", "X-Request-Id": "7", "X-Covet-Release": ""} {
 		if got := strings.Join(h[name], " "); got != want {

@@ -55,7 +55,7 @@ func (b *Balancer) prepare(r *http.Request, buf []byte) (out outbound, fail *fai
 		return out, badRequest("a header field holds a control character")
 	}
 	out.wire = wire
-	if !out.stream && r.ContentLength > 0 {
+	if out.bodySize > 0 {
 		return out, out.readBody(r)
 	}
 	return out, nil
@@ -69,6 +69,9 @@ func (out *outbound) plan(r *http.Request) {
 		out.continued = hasToken(r.Header["Expect"], "100-continue") && r.ProtoAtLeast(1, 1)
 		out.chunked = r.ContentLength < 0
 		out.stream = out.chunked || out.continued || r.ContentLength > smallBody
+		if !out.stream {
+			out.bodySize = int(r.ContentLength)
+		}
 	}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
@@ -79,15 +82,10 @@ func (out *outbound) plan(r *http.Request) {
 // readBody appends the whole of a small body to wire.
 func (out *outbound) readBody(r *http.Request) *failure {
 	head := len(out.wire)
-	size := int(r.ContentLength)
-	if need := head + size; need > cap(out.wire) {
-		out.wire = append(make([]byte, 0, need), out.wire...)
-	}
-	out.wire = out.wire[:head+size]
+	out.wire = slices.Grow(out.wire, out.bodySize)[:head+out.bodySize]
 	if _, err := io.ReadFull(r.Body, out.wire[head:]); err != nil {
 		return bodyFailure(r.Context(), err)
 	}
-	out.bodySize = size
 	return nil
 }
 
@@ -134,7 +132,7 @@ func (out *outbound) appendFraming(dst []byte, r *http.Request) ([]byte, int) {
 			dst = append(append(append(dst, "Trailer: "...), names...), "\r\n"...)
 			lines++
 		}
-	case r.ContentLength > 0:
+	case out.stream, out.bodySize > 0:
 		dst = strconv.AppendInt(append(dst, "Content-Length: "...), r.ContentLength, 10)
 		dst = append(dst, "\r\n"...)
 		lines++

@@ -45,7 +45,7 @@ func TestTargets(t *testing.T) {
 			t.Errorf("%s: the request line is %q", target, line)
 		}
 	}
-	req := httptest.NewRequest("OPTIONS", "*", nil)
+	req := httptest.NewRequest(http.MethodOptions, "*", nil)
 	if line, _, _ := strings.Cut(wire(t, Options{}, req), "\r\n"); line != "OPTIONS * HTTP/1.1" {
 		t.Errorf("the request line is %q", line)
 	}
@@ -63,7 +63,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		"opaque target":        func(r *http.Request) { r.URL.Opaque = "x:y" },
 	} {
 		b := New(Options{})
-		r := httptest.NewRequest("GET", "/", nil)
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		spoil(r)
 		rec := httptest.NewRecorder()
 		b.ServeHTTP(rec, r)
@@ -78,7 +78,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 
 func TestSpaceInAnHTTP2QueryIsEscaped(t *testing.T) {
 	t.Parallel()
-	r := httptest.NewRequest("GET", "/", nil)
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.URL.RawQuery = "a=b HTTP/1.1\x7f"
 	if line, _, _ := strings.Cut(wire(t, Options{}, r), "\r\n"); line != "GET /?a=b%20HTTP/1.1%7F HTTP/1.1" {
 		t.Errorf("the request line is %q", line)
@@ -138,7 +138,7 @@ func TestForwardedFields(t *testing.T) {
 		"mapped":      {trusted, "[::ffff:192.0.2.1]:5", http.Header{"X-Forwarded-For": {"1.1.1.1"}}, []string{"X-Forwarded-For: 1.1.1.1, 192.0.2.1", "X-Forwarded-Proto: http", "X-Forwarded-Host: example.com"}},
 		"unix socket": {Options{}, "@", spoofed, []string{"X-Forwarded-Proto: http", "X-Forwarded-Host: example.com", "X-Other_name: kept"}},
 	} {
-		r := httptest.NewRequest("GET", "/", nil)
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.RemoteAddr = c.remote
 		if c.in != nil {
 			r.Header = c.in.Clone()

@@ -102,23 +102,29 @@ func (t *table) pick(turn uint64, canary, upgrade bool, avoid []*instance) (c ch
 		return c
 	}
 	r := t.routes[t.schedule[turn%uint64(len(t.schedule))]]
-	if canary && t.canary {
-		c.missed = t.candidate == nil
+	if canary {
 		r = cmp.Or(t.candidate, r)
 	}
-	if c.in = r.least(upgrade, avoid); c.in != nil {
-		return c
+	if c.in = r.least(upgrade, avoid); c.in == nil {
+		c.in = t.another(r, upgrade, avoid)
 	}
-	for pass := range 2 { // first those meant to have traffic
+	c.missed = canary && t.canary && (t.candidate == nil || c.in != nil && c.in.Release != t.candidate.release)
+	return c
+}
+
+// another chooses from a release other than r; first from those meant to have traffic.
+func (t *table) another(r *route, upgrade bool, avoid []*instance) *instance {
+	for _, weighted := range []bool{true, false} {
 		for _, other := range t.routes {
-			if (other.weight > 0) == (pass == 0) && other != r {
-				if c.in = other.least(upgrade, avoid); c.in != nil {
-					return c
-				}
+			if other == r || other.weight > 0 != weighted {
+				continue
+			}
+			if in := other.least(upgrade, avoid); in != nil {
+				return in
 			}
 		}
 	}
-	return c
+	return nil
 }
 
 // least returns the least loaded instance: the one with the fewest requests in flight, or for a request to upgrade the

@@ -109,7 +109,7 @@ func (d *direction) write(b []byte) error {
 		return err
 	}
 	passed := 0
-	for passed < len(b) && !(d.going && d.frames.between()) {
+	for passed < len(b) && (!d.going || !d.frames.between()) {
 		passed += d.frames.skip(b[passed:])
 	}
 	if _, err := d.dst.Write(b[:passed]); err != nil {

@@ -26,7 +26,7 @@ func (x *exchange) switchProtocols(c *conn, resp *response, stop func() bool) *f
 			text: "the client's connection cannot be upgraded", cause: err}
 	}
 	// What the client has sent already is in the server's buffer.
-	early, err := rw.Reader.Peek(rw.Reader.Buffered())
+	early, err := rw.Peek(rw.Reader.Buffered())
 	if err == nil {
 		err = writeSwitch(client, h)
 	}

@@ -234,7 +234,7 @@ func TestTunnelPassesAnythingAndHalfCloses(t *testing.T) {
 	})
 	c, r := f.raw(t, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x-tunnel/1\r\n\r\nsent at once, ")
 	resp, err := http.ReadResponse(r, nil)
-	if err != nil || resp.StatusCode != 101 || resp.Header.Get("Upgrade") != "x-tunnel/1" || resp.Header.Get("X-A") != "b" {
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Upgrade") != "x-tunnel/1" || resp.Header.Get("X-A") != "b" {
 		t.Fatalf("%v, %v", resp, err)
 	}
 	if _, err := io.WriteString(c, strings.Repeat("and later", 10_000)); err != nil {
@@ -253,7 +253,7 @@ func TestUpgradeThatIsRefusedIsAnOrdinaryAnswer(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, Options{})
 	f.worker(t, "a", "v1", named("no"))
-	if r := f.get(t, "/", "Connection", "Upgrade", "Upgrade", "websocket"); r.StatusCode != 200 || r.body != "no" {
+	if r := f.get(t, "/", "Connection", "Upgrade", "Upgrade", "websocket"); r.StatusCode != http.StatusOK || r.body != "no" {
 		t.Errorf("got %d %q", r.StatusCode, r.body)
 	}
 }

@@ -169,11 +169,11 @@ func (u *upload) clientErr() error {
 }
 
 // endUpload waits until nobody reads the request's body any more, which must not be read once the handler has returned.
-// It returns whether all of it reached the instance.
+// It returns whether all of it reached the instance; a second call does nothing.
 func (x *exchange) endUpload(c *conn) bool {
 	u := x.upload
-	if u == nil {
-		return true
+	if u == nil || u.buf == nil {
+		return u == nil
 	}
 	late := time.NewTimer(lateBody)
 	defer late.Stop()
@@ -190,10 +190,8 @@ func (x *exchange) endUpload(c *conn) bool {
 		x.stopReading()
 		<-u.done
 	}
-	if u.buf != nil {
-		x.b.bulks.put(u.buf)
-		u.buf = nil
-	}
+	x.b.bulks.put(u.buf)
+	u.buf = nil
 	if err := c.SetWriteDeadline(time.Time{}); err != nil {
 		return false
 	}

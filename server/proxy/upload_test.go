@@ -79,7 +79,7 @@ func TestEarlyAnswerReachesAClientThatIsStillSending(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "big" || resp.StatusCode != 413 || !resp.Close {
+		if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "big" || resp.StatusCode != http.StatusRequestEntityTooLarge || !resp.Close {
 			t.Fatalf("%d %q, close %v, %v", resp.StatusCode, body, resp.Close, err)
 		}
 	}
@@ -146,7 +146,7 @@ func TestBodyOverTheServersLimitIs413(t *testing.T) {
 	t.Cleanup(limited.Close)
 	for _, size := range []int64{1000, 1001, 10_000, 1_000_000} {
 		for _, known := range []bool{true, false} {
-			req, err := http.NewRequestWithContext(t.Context(), "POST", limited.URL, io.LimitReader(zeros{}, size))
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, limited.URL, io.LimitReader(zeros{}, size))
 			if err != nil {
 				t.Fatal(err)
 			}

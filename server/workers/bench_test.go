@@ -1,8 +1,10 @@
 package workers
 
 import (
+	"log/slog"
 	"os"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -46,6 +48,19 @@ func BenchmarkFiveHundredInstances(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.ReportMetric(time.Since(stopping).Seconds(), "s-to-stop")
+}
+
+// BenchmarkLogLine is what one line of output costs, from the pipe's bytes to the encoded line.
+func BenchmarkLogLine(b *testing.B) {
+	l := openLibrary(b.TempDir(), fileLimits{file: 100 << 20, total: 200 << 20, rate: 1 << 40}, slog.New(slog.DiscardHandler))
+	defer l.close()
+	l.open("v1")
+	text := strings.Repeat("x", 99)
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		l.add("v1", "v1-1", "stdout", text)
+	}
 }
 
 func cpu(b *testing.B) time.Duration {

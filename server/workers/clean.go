@@ -146,7 +146,7 @@ func (c *cleaner) settle(waiting []*remains, alive map[*remains]int) []*remains 
 		switch {
 		case r.clean >= 2:
 			close(r.done)
-		case time.Now().After(r.deadline):
+		case found && time.Now().After(r.deadline):
 			c.log.Error("a process that a worker left does not die", "instance", r.instance, "pid", pid)
 			close(r.done)
 		default:

@@ -136,5 +136,5 @@ func identify(f *os.File) (fileIdentity, error) {
 	if !ok {
 		return fileIdentity{}, fmt.Errorf("%s: no inode known", f.Name())
 	}
-	return fileIdentity{dev: uint64(sys.Dev), ino: sys.Ino, size: sys.Size, mtime: sys.Mtim, ctime: sys.Ctim}, nil
+	return fileIdentity{dev: sys.Dev, ino: sys.Ino, size: sys.Size, mtime: sys.Mtim, ctime: sys.Ctim}, nil
 }

@@ -3,7 +3,6 @@ package workers
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,16 +16,6 @@ import (
 
 // ErrNoLog is in the error about a release that has never run here, or so long ago that its log is gone.
 var ErrNoLog = errors.New("no log is kept of this release")
-
-// LogLine is one line of a release's log.
-type LogLine struct {
-	Seq      int64     `json:"seq"` // rises from line to line, over all releases and restarts of covetd
-	Time     time.Time `json:"time"`
-	Release  string    `json:"release"`
-	Instance string    `json:"instance"`
-	Stream   string    `json:"stream"` // stdout, stderr, or covetd for what happened to the instance
-	Text     string    `json:"text"`   // as the worker wrote it; not safe for a terminal
-}
 
 // LogFilter says which lines are wanted; zero values mean all.
 type LogFilter struct {
@@ -44,7 +33,7 @@ const (
 	streamCovetd = "covetd"
 
 	ringBytes    = 1 << 20  // of a release's last lines, kept in memory
-	pendingBytes = 4 << 20  // of a release's lines that wait for the disk; more are only kept in memory
+	pendingBytes = 2 << 20  // of a release's lines that wait for the disk; more are only kept in memory
 	floodBytes   = 10 << 20 // of a release's output that is encoded for the disk in a second; so a flood leaves the machine to others
 	keptBooks    = 8        // releases that have ended and whose last lines are still in memory
 )
@@ -56,6 +45,7 @@ type book struct {
 	file    *logFile
 
 	pending      []byte // encoded lines for the file
+	spare        []byte // the buffer of the last ones, to be used again
 	pendingLines int
 	second       int64 // of the clock, to which spent belongs
 	spent        int   // bytes encoded in it
@@ -176,11 +166,7 @@ func (b *book) room(now time.Time, size, rate int) bool {
 }
 
 func (b *book) encode(line LogLine) {
-	enc, err := json.Marshal(line)
-	if err != nil {
-		return // numbers, strings and a present time: there is nothing that fails
-	}
-	b.pending = append(append(b.pending, enc...), '\n')
+	b.pending = append(line.appendJSON(b.pending), '\n')
 	b.pendingLines++
 }
 
@@ -223,24 +209,31 @@ func (l *library) flush() {
 			return
 		}
 		for _, b := range batches {
-			if err := b.file.write(b.bytes); err != nil {
-				l.mu.Lock()
-				l.dropped += uint64(b.lines)
-				l.mu.Unlock()
-				if b.file.complain() {
-					l.log.Error("a release's log cannot be written; its lines are kept in memory only and counted",
-						"release", b.release, "error", err)
-				}
-			}
+			l.written(b, b.book.file.write(b.bytes))
 		}
 	}
 }
 
+// written counts the lines of a batch that could not be written.
+func (l *library) written(b batch, err error) {
+	l.mu.Lock()
+	if !b.book.ended {
+		b.book.spare = b.bytes[:0]
+	}
+	if err != nil {
+		l.dropped += uint64(b.lines)
+	}
+	l.mu.Unlock()
+	if err != nil && b.book.file.complain() {
+		l.log.Error("a release's log cannot be written; its lines are kept in memory only and counted",
+			"release", b.book.release, "error", err)
+	}
+}
+
 type batch struct {
-	release string
-	file    *logFile
-	bytes   []byte
-	lines   int
+	book  *book
+	bytes []byte
+	lines int
 }
 
 func (l *library) collect() []batch {
@@ -249,8 +242,8 @@ func (l *library) collect() []batch {
 	var out []batch
 	for _, b := range l.books {
 		if b.pendingLines > 0 {
-			out = append(out, batch{release: b.release, file: b.file, bytes: b.pending, lines: b.pendingLines})
-			b.pending, b.pendingLines = nil, 0
+			out = append(out, batch{book: b, bytes: b.pending, lines: b.pendingLines})
+			b.pending, b.spare, b.pendingLines = b.spare, nil, 0
 		}
 	}
 	return out

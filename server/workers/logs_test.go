@@ -124,7 +124,7 @@ func TestFloodCostsBoundedMemoryAndIsCounted(t *testing.T) {
 	t.Parallel()
 	state := t.TempDir()
 	b := newBench(t, func(o *Options) { o.StateDir, o.LogFileBytes, o.LogTotalBytes = state, 1<<20, 4<<20 })
-	const lines = 100_000
+	const lines = 60_000
 	b.ensure(b.spec("v1", "flood="+strconv.Itoa(lines)), 1)
 	b.untilState(1, StateReady)
 	b.until("the last lines", func(all []Instance) bool { return slices.Contains(all[0].LastLog, "flood over") })
@@ -355,4 +355,20 @@ func TestSplitLines(t *testing.T) {
 			t.Errorf("%s: %d lines %.40q", name, len(got), got)
 		}
 	}
+}
+
+func FuzzLogLine(f *testing.F) {
+	f.Add(int64(1), "plain", "v1-1")
+	f.Add(int64(-5), "a\"b\\c\n\x00\x1f\x7f<>&\u2028 ü \xff\xc3", "")
+	f.Fuzz(func(t *testing.T, seq int64, text, instance string) {
+		line := LogLine{Seq: seq, Time: time.Unix(0, seq&(1<<60-1)).UTC(), Release: "v1", Instance: instance, Stream: "stdout", Text: text}
+		var got LogLine
+		if err := json.Unmarshal(line.appendJSON(nil), &got); err != nil {
+			t.Fatalf("%s: %v", line.appendJSON(nil), err)
+		}
+		line.Text, line.Instance = strings.ToValidUTF8(text, "\ufffd"), strings.ToValidUTF8(instance, "\ufffd")
+		if got != line {
+			t.Errorf("%+v became %+v", line, got)
+		}
+	})
 }

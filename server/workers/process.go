@@ -114,18 +114,15 @@ func (p *process) signal(sig syscall.Signal) error {
 		return fmt.Errorf("signalling process %d: no pidfd", p.pid)
 	}
 	conn, err := p.pidfd.SyscallConn()
-	if err != nil {
-		return nil // closed: it has been reaped
+	if err == nil {
+		var failure error
+		err = conn.Control(func(fd uintptr) { failure = unix.PidfdSendSignal(int(fd), sig, nil, 0) })
+		err = errors.Join(err, failure)
 	}
-	var failure error
-	err = conn.Control(func(fd uintptr) { failure = unix.PidfdSendSignal(int(fd), sig, nil, 0) })
-	if err != nil || errors.Is(failure, unix.ESRCH) {
+	if err == nil || errors.Is(err, os.ErrClosed) || errors.Is(err, unix.ESRCH) { // it has been reaped meanwhile
 		return nil
 	}
-	if failure != nil {
-		return fmt.Errorf("sending %s to process %d: %w", sig, p.pid, failure)
-	}
-	return nil
+	return fmt.Errorf("sending %s to process %d: %w", sig, p.pid, err)
 }
 
 // checkKernel refuses a kernel without pidfds.

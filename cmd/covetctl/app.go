@@ -117,21 +117,24 @@ func (a *app) note(t render.Tone, format string, args ...any) error {
 
 // tell writes an error: what, why, and what to do.
 func (a *app) tell(err error) error {
-	message, hint := err.Error(), ""
+	message, hint, tone := err.Error(), "", render.Bad
 	var e *console.Error
 	var i *interrupted
 	switch {
 	case errors.As(err, &e):
 		message, hint = e.Message, e.Hint
+		if e.Code == console.CodeWaiting {
+			tone = render.Warn
+		}
 	case errors.As(err, &i):
-		message, hint = i.message, i.hint
+		message, hint, tone = i.message, i.hint, render.Warn
 	}
 	style := a.style(a.err)
 	lines := strings.Split(message, "\n")
 	for n := range lines {
 		lines[n] = render.Clean(lines[n])
 	}
-	text := style.Mark(render.Bad, strings.Join(lines, "\n  ")) + "\n"
+	text := style.Mark(tone, strings.Join(lines, "\n  ")) + "\n"
 	if hint != "" {
 		text += "  " + style.Arrow() + " " + render.Clean(hint) + "\n"
 	}

@@ -49,11 +49,6 @@ func (a *app) socket() (path string, known bool) {
 	if dir := a.namedDataDir(); dir != "" {
 		return a.parts.place(dir), true
 	}
-	for _, dir := range []string{a.flags.dataDir, a.env("COVET_DATA_DIR")} {
-		if dir != "" {
-			return filepath.Join(dir, "covetd.sock"), true
-		}
-	}
 	places := DefaultSockets(a.env)
 	for _, p := range places {
 		if _, err := os.Stat(p); err == nil || !errors.Is(err, fs.ErrNotExist) {

@@ -34,9 +34,9 @@ func shortDir(t *testing.T) string {
 
 func TestDefaultSockets(t *testing.T) {
 	t.Parallel()
-	env := map[string]string{"XDG_RUNTIME_DIR": "/run/user/7"}
+	env := map[string]string{"XDG_RUNTIME_DIR": "/run/user/7", "HOME": "/home/ada"}
 	got := DefaultSockets(func(k string) string { return env[k] })
-	if want := []string{"/run/user/7/covet/covetd.sock", "/run/covet/covetd.sock", "./.covet/covetd.sock"}; !reflect.DeepEqual(got, want) {
+	if want := []string{"/run/user/7/covet/covetd.sock", "/run/covet/covetd.sock", ".covet/covetd.sock", "/home/ada/.local/state/covet/covetd.sock", "/var/lib/covet/covetd.sock"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }
@@ -87,7 +87,7 @@ func listen(t *testing.T, path string) {
 func TestWhichSocket(t *testing.T) {
 	dir := shortDir(t)
 	t.Chdir(dir)
-	run, here, named := filepath.Join(dir, "run", "covet", "covetd.sock"), "./.covet/covetd.sock", filepath.Join(dir, "n.sock")
+	run, here, named := filepath.Join(dir, "run", "covet", "covetd.sock"), ".covet/covetd.sock", filepath.Join(dir, "n.sock")
 	listen(t, here)
 	listen(t, named)
 	env := map[string]string{"XDG_RUNTIME_DIR": filepath.Join(dir, "run")}

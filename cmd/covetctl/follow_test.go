@@ -215,9 +215,9 @@ func TestWatchDoesNotInsistOnACovetdThatNeverWas(t *testing.T) {
 func TestCtrlCStopsOnlyTheWatching(t *testing.T) {
 	t.Parallel()
 	for args, says := range map[string]string{
-		"rollout watch":  "✗ stopped watching; rollout r-3 goes on\n  → covetctl rollout watch r-3",
-		"rollback":       "✗ stopped watching; rollout r-3 goes on",
-		"attach -f":      "✗ stopped following; what is under way goes on\n  → covetctl attach",
+		"rollout watch":  "▲ stopped watching; rollout r-3 goes on\n  → covetctl rollout watch r-3",
+		"rollback":       "▲ stopped watching; rollout r-3 goes on",
+		"attach -f":      "▲ stopped following; what is under way goes on\n  → covetctl attach",
 		"status --watch": "interrupted",
 	} {
 		ctx, cancel := context.WithCancel(t.Context())

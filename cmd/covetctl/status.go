@@ -110,6 +110,9 @@ func (p *page) verdict(st console.Status) string {
 	line := fmt.Sprintf("%s · %s req/s · errors %s · p50 %s p95 %s p99 %s · %d in flight", p.judgement(st), render.Rate(t.RequestRate),
 		render.Percent(t.ErrorRate), render.Millis(t.P50), render.Millis(t.P95), render.Millis(t.P99), t.Connections)
 	for _, b := range st.Burn {
+		if b.Rate < 0.05 {
+			continue // shows as nothing
+		}
 		line += fmt.Sprintf(" · burn %.1f (%s)", b.Rate, b.Window)
 	}
 	return line

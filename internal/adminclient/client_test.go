@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"github.com/covetpy/covet/server"
 	"io"
 	"iter"
 	"log/slog"
@@ -21,6 +20,7 @@ import (
 	"github.com/covetpy/covet/ops/console"
 	"github.com/covetpy/covet/ops/journal"
 	"github.com/covetpy/covet/ops/rollout"
+	"github.com/covetpy/covet/server"
 	"github.com/covetpy/covet/server/admin"
 )
 

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"github.com/covetpy/covet/server"
 	"io"
 	"iter"
 	"log/slog"
@@ -19,6 +18,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/covetpy/covet/server"
 )
 
 // scripted is a Backend whose answers the test writes down.

@@ -34,7 +34,9 @@ func (h *handler) stream(ctx context.Context, cancel func(), w http.ResponseWrit
 	for range queue { // the iterator sees that ctx is done and returns
 	}
 	if err != nil {
-		h.log.InfoContext(r.Context(), "operations API: cut a stream", "path", r.URL.Path, "reason", err)
+		if r.Context().Err() == nil { // else the peer just left, as it may
+			h.log.InfoContext(r.Context(), "operations API: cut a stream", "path", r.URL.Path, "reason", err)
+		}
 		panic(http.ErrAbortHandler) // cut short, so that nobody takes it for complete
 	}
 }

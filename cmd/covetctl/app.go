@@ -34,6 +34,8 @@ type app struct {
 type globals struct {
 	socket, dataDir, output string
 	noColor, quiet, ascii   bool
+	accessible              bool
+	theme                   string
 	timeout                 time.Duration
 }
 

@@ -9,6 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/covetpy/covet/ops/console"
+
+	"github.com/covetpy/covet/tui/theme"
 )
 
 const rootLong = `Deploy, watch and recover a service that covetd runs.
@@ -59,6 +61,9 @@ func (a *app) globalFlags(c *cobra.Command) {
 	f.BoolVar(&a.flags.noColor, "no-color", false, "no colours (env NO_COLOR)")
 	f.BoolVarP(&a.flags.quiet, "quiet", "q", false, "only names and errors")
 	f.BoolVar(&a.flags.ascii, "ascii", false, "only ASCII glyphs")
+	c.Flags().BoolVar(&a.flags.accessible, "accessible", false, "the console as appended lines, for screen readers")
+	c.Flags().StringVar(&a.flags.theme, "theme", "", "the console's colours: "+strings.Join(theme.Names(), ", "))
+	must(c.RegisterFlagCompletionFunc("theme", cobra.FixedCompletions(theme.Names(), cobra.ShellCompDirectiveNoFileComp)))
 	f.DurationVar(&a.flags.timeout, "timeout", 10*time.Second, "how long covetd may take to answer; 0 for ever")
 	must(c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)))
 }

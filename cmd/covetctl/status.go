@@ -52,7 +52,7 @@ func (a *app) open(ctx context.Context) error {
 	}
 	socket, _ := a.socket()
 	return a.parts.tui(ctx, adminclient.New(socket), tuiOptions{
-		Version: a.parts.build.Version, Socket: socket, NoColor: !a.style(a.out).Color, ASCII: a.flags.ascii,
+		Socket: socket, NoColor: !a.style(a.out).Color, ASCII: a.flags.ascii, Accessible: a.flags.accessible, Theme: a.flags.theme,
 	})
 }
 

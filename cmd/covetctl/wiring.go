@@ -8,6 +8,7 @@ import (
 	"github.com/covetpy/covet/internal/adminclient"
 	"github.com/covetpy/covet/internal/local"
 	"github.com/covetpy/covet/ops/console"
+	"github.com/covetpy/covet/tui"
 )
 
 // parts are what covetctl is put together from. A nil one is not there.
@@ -21,10 +22,12 @@ type parts struct {
 
 // tuiOptions is what the command line says about the TUI.
 type tuiOptions struct {
-	Version string
 	Socket  string
 	NoColor bool
 	ASCII   bool
+
+	Accessible bool
+	Theme      string
 }
 
 func wired() parts {
@@ -34,8 +37,17 @@ func wired() parts {
 			return local.OpenOffline(ctx, dataDir)
 		},
 		place: place,
+		tui:   openTUI,
 		build: thisBuild(),
 	}
+}
+
+// openTUI opens the interactive console.
+func openTUI(ctx context.Context, port console.Port, o tuiOptions) error {
+	return tui.Run(ctx, tui.Options{
+		Port: port, Target: "local:" + o.Socket, User: local.WhoAmI(), ReadOnly: true,
+		ASCII: o.ASCII, NoColor: o.NoColor, Accessible: o.Accessible, Theme: o.Theme,
+	})
 }
 
 // place is the socket that the covetd of a data directory said it listens on, or the one it would.

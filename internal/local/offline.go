@@ -50,13 +50,14 @@ func OpenOffline(ctx context.Context, dataDir string) (*Offline, error) {
 	if err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
-	return &Offline{who: whoAmI(), desk: &console.Desk{
+	return &Offline{who: WhoAmI(), desk: &console.Desk{
 		Keeper: keeper, Matrix: health.DefaultMatrix(), Log: slog.New(slog.DiscardHandler),
 		Info: console.Info{Service: place.Service, Environment: place.Environment, Platform: "local"},
 	}}, nil
 }
 
-func whoAmI() string {
+// WhoAmI is the name of whoever runs this program.
+func WhoAmI() string {
 	if u, err := user.Current(); err == nil {
 		return u.Username
 	}

@@ -145,6 +145,10 @@ func (s *Supervisor) Ensure(ctx context.Context, spec Spec, n int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if n == 0 {
+		s.retireAll(spec.Release)
+		return nil
+	}
 	spec, err := spec.normalize()
 	if err != nil {
 		return err
@@ -159,14 +163,11 @@ func (s *Supervisor) Ensure(ctx context.Context, spec Spec, n int) error {
 	}
 	g := s.groups[spec.Release]
 	if g == nil {
-		if n == 0 {
-			return nil
-		}
 		g = &group{spec: spec}
 		s.groups[spec.Release] = g
 		s.logs.open(spec.Release)
 	}
-	if n > 0 && !g.spec.equal(spec) {
+	if !g.spec.equal(spec) {
 		return fmt.Errorf("release %q: %w: a release never changes; add what is different as a new one", spec.Release, ErrSpecChanged)
 	}
 	active := g.candidates()
@@ -177,6 +178,17 @@ func (s *Supervisor) Ensure(ctx context.Context, spec Spec, n int) error {
 		s.launch(g)
 	}
 	return nil
+}
+
+// retireAll lets all instances of a release drain and stop.
+func (s *Supervisor) retireAll(release string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g := s.groups[release]; g != nil {
+		for _, w := range g.workers {
+			w.retire()
+		}
+	}
 }
 
 func (g *group) candidates() []candidate {

@@ -143,12 +143,12 @@ func (p *page) releases(st console.Status) {
 		p.table(t)
 		return
 	}
-	t := p.newTable("RELEASE", "ROLE", ">WEIGHT", ">READY", ">RESTARTS", ">REQ/S", ">ERRORS", ">P50", ">P95", ">P99", ">CPU", ">MEMORY")
+	t := p.newTable("RELEASE", "ROLE", ">WEIGHT", ">READY", ">RST", ">REQ/S", ">ERR", ">P95", ">CPU", ">MEMORY")
 	for _, r := range st.Releases {
 		tr := r.Traffic
 		t.Row(r.Version, p.Mark(roleTone(r.Role), string(r.Role)), fmt.Sprintf("%d%%", r.Weight), p.ready(r.Ready, r.Wanted),
-			itoa(r.Restarts), render.Rate(tr.RequestRate), render.Percent(tr.ErrorRate), render.Millis(tr.P50),
-			render.Millis(tr.P95), render.Millis(tr.P99), fmt.Sprintf("%.2f", tr.CPU), render.Bytes(tr.RSS))
+			itoa(r.Restarts), render.Rate(tr.RequestRate), render.Percent(tr.ErrorRate),
+			render.Millis(tr.P95), fmt.Sprintf("%.2f", tr.CPU), render.Bytes(tr.RSS))
 	}
 	p.table(t)
 }

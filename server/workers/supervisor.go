@@ -146,7 +146,7 @@ func (s *Supervisor) Ensure(ctx context.Context, spec Spec, n int) error {
 		return err
 	}
 	if n == 0 {
-		s.retireAll(spec.Release)
+		s.retireRelease(spec.Release)
 		return nil
 	}
 	spec, err := spec.normalize()
@@ -180,8 +180,8 @@ func (s *Supervisor) Ensure(ctx context.Context, spec Spec, n int) error {
 	return nil
 }
 
-// retireAll lets all instances of a release drain and stop.
-func (s *Supervisor) retireAll(release string) {
+// retireRelease lets all instances of a release drain and stop.
+func (s *Supervisor) retireRelease(release string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if g := s.groups[release]; g != nil {

@@ -110,7 +110,7 @@ func TestLoadNamesAllFaultsAtOnce(t *testing.T) {
 			"ENVIRONMENT=production", "SECRET_KEY=" + secret, "DEBUG=true", "LOG_LEVEL=loud", "SHUTDOWN_TIMEOUT=soon",
 			"MAX_BODY_BYTES=many", "TRUSTED_PROXIES=10.0.0.0/8,nowhere", "APP_COMMAND=run 'this", "APP_WORKERS=0", "LISTEN=8000",
 		},
-		File:   writeFile(t, "covet.yaml", "log_levle: info\napp:\n  upstream: ftp://there\n  comand: x\n"),
+		File:   writeFile(t, "covet.yaml", "log_levl: info\napp:\n  upstream: ftp://there\n  comand: x\n"),
 		DotEnv: writeFile(t, "shop.env", "this is nothing\n"),
 	}
 	_, report, err := Load(src)
@@ -131,7 +131,7 @@ func TestLoadNamesAllFaultsAtOnce(t *testing.T) {
 		`APP_COMMAND (environment): "run 'this" has a single quote that is never closed`,
 		`APP_WORKERS (environment): "0" is not between 1 and 1000`,
 		`LISTEN (environment): "8000" has no port; for example LISTEN=127.0.0.1:8000`,
-		fmt.Sprintf("log_levle (%s:1): is no setting; did you mean log_level?", src.File),
+		fmt.Sprintf("log_levl (%s:1): is no setting; did you mean log_level?", src.File),
 		fmt.Sprintf(`APP_UPSTREAM (%s:3): "ftp://there" does not begin with http:// or https://`, src.File),
 		fmt.Sprintf("app_comand (%s:4): is no setting; did you mean app_command?", src.File),
 		fmt.Sprintf("line 1 (%s): is not NAME=value", src.DotEnv),

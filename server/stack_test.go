@@ -185,11 +185,11 @@ func TestStackFallback(t *testing.T) {
 		s.Fallback(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "fallback "+r.Method) }))
 	})
 	for _, path := range []string{"/", "/anything/else"} {
-		if resp, body := s.do(t, "POST", path, nil); resp.StatusCode != 200 || body != "fallback POST" {
+		if resp, body := s.do(t, "POST", path, nil); resp.StatusCode != http.StatusOK || body != "fallback POST" {
 			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
 		}
 	}
-	if resp, _ := s.do(t, "POST", "/health", nil); resp.StatusCode != 405 {
+	if resp, _ := s.do(t, "POST", "/health", nil); resp.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("POST /health: %d", resp.StatusCode)
 	}
 	if _, text := s.do(t, "GET", "/metrics", nil); !strings.Contains(text, `covetpy_requests_total{endpoint="/*",method="POST",status="200"} 2`) {
@@ -212,7 +212,7 @@ func TestStackPanics(t *testing.T) {
 	})
 	resp, body := s.do(t, "GET", "/early", nil)
 	var p problem
-	if err := json.Unmarshal([]byte(body), &p); err != nil || resp.StatusCode != 500 || p.RequestID != resp.Header.Get("X-Request-ID") {
+	if err := json.Unmarshal([]byte(body), &p); err != nil || resp.StatusCode != http.StatusInternalServerError || p.RequestID != resp.Header.Get("X-Request-ID") {
 		t.Errorf("%d %s, %v", resp.StatusCode, body, err)
 	}
 	resp, err := http.Get(s.url + "/late")

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -228,6 +227,3 @@ func (d *daemon) missing() string {
 	}
 	return ""
 }
-
-// socketPath is where the operations socket is when nothing else is said.
-func socketPath(dataDir string) string { return filepath.Join(dataDir, "covetd.sock") }

@@ -21,7 +21,6 @@ type behaviour struct {
 	never      bool // it exits each time before it is ready
 	mute       bool // it never becomes ready, and never exits
 	errors     bool // its answers are errors: the matrix says P0
-	gone       bool // cannot be started any more once its instances have gone
 	dies       bool // its instances die as soon as they have traffic
 }
 

@@ -26,7 +26,7 @@ const requestShare = 0.75
 func (l *life) stop(o stopOrder) error {
 	s, begun := l.s, time.Now()
 	patient := o.handedOver // nobody asked this process to stop: requests may take their time
-	if l.job.interrupt(o.reason) {
+	if l.job.interrupt(o) {
 		o.handedOver = true
 	}
 	l.job = nil

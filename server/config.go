@@ -53,6 +53,8 @@ type Config struct {
 	PrometheusPort    string // address of a listener for /metrics alone; empty: on the public one
 
 	App AppConfig
+
+	loaded bool // by Load, which has filled in the defaults: a zero is meant
 }
 
 // AppConfig says what covetd runs, or what it stands in front of.
@@ -68,6 +70,9 @@ type AppConfig struct {
 
 // withDefaults fills what a Config made by hand left empty.
 func (c Config) withDefaults() Config {
+	if c.loaded {
+		return c
+	}
 	def := defaultConfig(os.Getenv)
 	orText(&c.Service, def.Service)
 	orText(&c.Environment, def.Environment)
@@ -223,6 +228,9 @@ func (c *Config) conflicts() []Fault {
 	}
 	if len(c.App.Command) > 0 && c.App.Upstream != "" {
 		add("APP_UPSTREAM", "is set and so is APP_COMMAND: covetd either runs the application or stands in front of it; unset one", "")
+	}
+	if c.MaxBodyBytes < 1 {
+		add("MAX_BODY_BYTES", "is 0, which would refuse every body", "MAX_BODY_BYTES=10MiB")
 	}
 	if c.ShutdownTimeout <= c.DrainDelay {
 		add("SHUTDOWN_TIMEOUT", fmt.Sprintf("%v leaves nothing after DRAIN_DELAY %v", c.ShutdownTimeout, c.DrainDelay),

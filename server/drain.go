@@ -25,7 +25,8 @@ const requestShare = 0.75
 // in reverse. All of it within the shutdown time-out, and what does not fit is cut and named.
 func (l *life) stop(o stopOrder) error {
 	s, begun := l.s, time.Now()
-	if l.job.interrupt(o.reason) {
+	patient := o.handedOver // nobody asked this process to stop: requests may take their time
+	if l.job.interrupt(o) {
 		o.handedOver = true
 	}
 	l.job = nil
@@ -37,13 +38,13 @@ func (l *life) stop(o stopOrder) error {
 	served := l.inherited.line == nil && !s.starting.Load() // else no load balancer and no service manager looks at us yet
 	limit := s.cfg.ShutdownTimeout
 	requests := time.Duration(float64(limit) * requestShare)
-	if o.handedOver {
+	if patient {
 		requests = s.cfg.HandoverDrain
 		limit = requests + s.cfg.ShutdownTimeout/4
-	} else if l.inherited.line == nil {
+	} else if !o.handedOver && l.inherited.line == nil {
 		l.tell("STOPPING=1")
 	}
-	hurry, forced := l.watch(o)
+	hurry, forced := l.watch(patient)
 	defer hurry.end()
 	if !o.force {
 		ctx, cancel := context.WithTimeout(hurry.ctx, requests)
@@ -193,11 +194,10 @@ type hurry struct {
 	end context.CancelFunc
 }
 
-// watch listens for signals while stopping. The first SIGTERM after a hand-over shortens the wait to the shutdown
+// watch listens for signals while stopping. The first SIGTERM to a patient process shortens the wait to the shutdown
 // time-out; any other one ends it.
-func (l *life) watch(o stopOrder) (hurry, func() bool) {
+func (l *life) watch(patient bool) (hurry, func() bool) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	lenient := o.handedOver
 	go func() {
 		for {
 			select {
@@ -207,8 +207,8 @@ func (l *life) watch(o stopOrder) (hurry, func() bool) {
 				if stopFor(sig) == nil {
 					continue
 				}
-				if lenient && sig != syscall.SIGQUIT {
-					lenient = false
+				if patient && sig != syscall.SIGQUIT {
+					patient = false
 					timeout := time.Duration(float64(l.s.cfg.ShutdownTimeout) * requestShare)
 					time.AfterFunc(timeout, func() { cancel(context.DeadlineExceeded) })
 					continue

@@ -36,10 +36,10 @@ func (l *life) handOver(ctx context.Context) error {
 		return next.dismiss(err)
 	}
 	if err := l.release(ctx); err != nil {
-		return errors.Join(next.dismiss(err), l.reclaim())
+		return l.takeBack(next, err)
 	}
 	if err := l.completeHandover(ctx, next); err != nil {
-		return errors.Join(next.dismiss(err), l.reclaim())
+		return l.takeBack(next, err)
 	}
 	return next.line.close()
 }
@@ -64,7 +64,16 @@ func (l *life) release(ctx context.Context) error {
 	return releaseHook.reversed(ctx, l.started)
 }
 
-// reclaim takes it back. It has a time-out of its own: the hand-over's may be what failed.
+// takeBack undoes a hand-over that failed for a reason. When this process is to exit at once there is no point in it.
+func (l *life) takeBack(next *successor, why error) error {
+	err := next.dismiss(why)
+	if errors.Is(why, ErrForced) {
+		return err
+	}
+	return errors.Join(err, l.reclaim())
+}
+
+// reclaim takes back what release gave up. It has a time-out of its own: the hand-over's may be what failed.
 func (l *life) reclaim() error {
 	ctx, cancel := context.WithTimeout(context.Background(), l.s.cfg.ShutdownTimeout)
 	defer cancel()
@@ -155,7 +164,11 @@ const dismissTimeout = 3 * time.Second
 // dismiss ends the new process and returns why with what went wrong on top.
 func (n *successor) dismiss(why error) error {
 	errs := []error{why}
-	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+	signals := []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL}
+	if errors.Is(why, ErrForced) {
+		signals = signals[1:]
+	}
+	for _, sig := range signals {
 		if err := n.process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) && !errors.Is(err, syscall.ESRCH) {
 			errs = append(errs, fmt.Errorf("stop the new process: %w", err))
 		}

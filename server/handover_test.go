@@ -257,17 +257,22 @@ func TestHandOverEndsEventStreams(t *testing.T) {
 
 func TestStopDuringHandOver(t *testing.T) {
 	t.Parallel()
-	s := startService(t, "TEST_UNREADY_SECOND=1")
-	s.awaitLog(`"message":"ready"`)
-	s.signal(syscall.SIGUSR2)
-	s.awaitLog("store-release")
-	s.await("the new process to start", func() bool { return strings.Count(s.log.String(), "workers_start") == 2 })
-	s.signal(syscall.SIGTERM)
-	if code := s.exitCode(); code != 0 {
-		t.Errorf("exit status %d", code)
-	}
-	if pid := s.successor(); !gone(pid) {
-		t.Errorf("the new process %d outlives the old one", pid)
+	for sig, want := range map[syscall.Signal]int{syscall.SIGTERM: 0, syscall.SIGQUIT: 3} {
+		t.Run(sig.String(), func(t *testing.T) {
+			t.Parallel()
+			s := startService(t, "TEST_UNREADY_SECOND=1")
+			s.awaitLog(`"message":"ready"`)
+			s.signal(syscall.SIGUSR2)
+			s.awaitLog("store-release")
+			s.await("the new process to start", func() bool { return strings.Count(s.log.String(), "workers_start") == 2 })
+			s.signal(sig)
+			if code := s.exitCode(); code != want {
+				t.Errorf("exit status %d, want %d", code, want)
+			}
+			if pid := s.successor(); !gone(pid) {
+				t.Errorf("the new process %d outlives the old one", pid)
+			}
+		})
 	}
 }
 

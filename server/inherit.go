@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -117,4 +118,14 @@ func (in *inheritance) take(name, address string) (*socket, error) {
 		return s, nil
 	}
 	return nil, s.close(false)
+}
+
+// dropRest closes the sockets that nobody took: this configuration has no use for them.
+func (in *inheritance) dropRest() error {
+	var errs []error
+	for name, s := range in.sockets {
+		errs = append(errs, s.close(false))
+		delete(in.sockets, name)
+	}
+	return errors.Join(errs...)
 }

@@ -43,11 +43,15 @@ func (j *job) finish(err error) (handedOver bool) {
 }
 
 // interrupt ends a job because the service stops, and says whether it had handed over already.
-func (j *job) interrupt(reason string) (handedOver bool) {
+func (j *job) interrupt(o stopOrder) (handedOver bool) {
 	if j == nil {
 		return false
 	}
-	j.cancel(errors.New(reason))
+	if o.force {
+		j.cancel(ErrForced)
+	} else {
+		j.cancel(errors.New(o.reason))
+	}
 	return j.finish(<-j.result)
 }
 

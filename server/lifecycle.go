@@ -106,7 +106,7 @@ func (l *life) open(ctx context.Context) error {
 		}
 		l.admin = l.newAdmin(sock)
 	}
-	return nil
+	return l.inherited.dropRest()
 }
 
 // socket takes an inherited socket or opens one.

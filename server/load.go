@@ -57,6 +57,7 @@ func Load(src Sources) (Config, Report, error) {
 	if len(l.faults) > 0 {
 		return Config{}, report, &ConfigError{Faults: l.faults}
 	}
+	cfg.loaded = true
 	return cfg, report, nil
 }
 

@@ -182,7 +182,7 @@ type service struct {
 	log  *logBuffer
 	addr string
 	dir  string
-	exit chan error
+	exit chan struct{}
 }
 
 // logBuffer collects what processes print.
@@ -219,7 +219,7 @@ func startActivated(t *testing.T, addr string, sockets []*os.File) *service {
 
 func start(t *testing.T, cmd *exec.Cmd, addr string, env []string) *service {
 	t.Helper()
-	s := &service{t: t, cmd: cmd, dir: t.TempDir(), log: &logBuffer{}, addr: addr, exit: make(chan error, 1)}
+	s := &service{t: t, cmd: cmd, dir: t.TempDir(), log: &logBuffer{}, addr: addr, exit: make(chan struct{})}
 	s.cmd.Env = append(os.Environ(), serviceEnv+"=1", "LISTEN="+s.addr, "DATA_DIR="+s.dir, "LOG_FORMAT=json", "DRAIN_DELAY=0", "IDLE_GRACE=300ms")
 	s.cmd.Env = append(s.cmd.Env, env...)
 	// A pipe of our own: os/exec would wait for every process of a hand-over to close its end.
@@ -234,7 +234,7 @@ func start(t *testing.T, cmd *exec.Cmd, addr string, env []string) *service {
 		t.Fatal(err)
 	}
 	_ = w.Close()
-	go func() { s.exit <- s.cmd.Wait() }()
+	go func() { _ = s.cmd.Wait(); close(s.exit) }()
 	t.Cleanup(func() {
 		_ = s.cmd.Process.Kill()
 		if pid := s.successor(); pid != 0 {

@@ -3,7 +3,7 @@ package server
 import (
 	"fmt"
 	"strings"
-	"text/tabwriter"
+	"unicode/utf8"
 )
 
 // Secret is a text that never shows itself: not by fmt, not in logs, not in JSON.
@@ -43,13 +43,14 @@ type Report []Value
 
 // String lays the report out as a table.
 func (r Report) String() string {
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
+	var nameWidth, valueWidth int
 	for _, v := range r {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", v.Name, v.Value, v.Source)
+		nameWidth = max(nameWidth, utf8.RuneCountInString(v.Name))
+		valueWidth = max(valueWidth, utf8.RuneCountInString(v.Value))
 	}
-	if err := w.Flush(); err != nil { // a strings.Builder takes everything
-		return err.Error()
+	var b strings.Builder
+	for _, v := range r {
+		fmt.Fprintf(&b, "%-*s  %-*s  %s\n", nameWidth, v.Name, valueWidth, v.Value, v.Source)
 	}
 	return b.String()
 }

@@ -24,7 +24,7 @@ const (
 // hand-over and back, while clients queue in the kernel's backlog.
 type socket struct {
 	name    string
-	address string // as configured
+	address string // as configured; empty for one that the service manager opened
 	fd      int
 	made    os.FileInfo // the file of a unix socket that is ours to remove
 }
@@ -135,8 +135,11 @@ func listenUnix(ctx context.Context, name, path string) (*socket, error) {
 	return s, nil
 }
 
-// ownFile lets a process that took over a unix socket remove its file in the end.
+// ownFile lets a process that took over a unix socket remove its file in the end, unless it is the service manager's.
 func (s *socket) ownFile() error {
+	if s.address == "" {
+		return nil
+	}
 	made, err := os.Lstat(s.address)
 	if err != nil {
 		return fmt.Errorf("%s socket: %w", s.name, err)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -74,7 +75,7 @@ func (w *response) end() {
 
 // recovered turns a panic into a 500 where headers have not been sent, and says whether the connection has to go.
 func (w *response) recovered(v any) (abort bool) {
-	if v == http.ErrAbortHandler {
+	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		if w.status == 0 {
 			w.status = http.StatusInternalServerError
 		}

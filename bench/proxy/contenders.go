@@ -32,7 +32,6 @@ func contenders(s settings) []contender {
 			cmd.Env = append(os.Environ(), "LISTEN="+listen, "APP_UPSTREAM=http://"+worker, "DATA_DIR="+dir)
 			return cmd, nil
 		}
-		ours.hint = "-covetd names a program that is not there"
 	}
 	return []contender{
 		ours,

@@ -102,9 +102,9 @@ func run(ctx context.Context, s settings) error {
 	}
 	defer worker.stop()
 	var running []*process
-	for _, c := range contenders(s) {
+	for i, c := range contenders(s) {
 		p, err := c.start(ctx, dir, worker.addr)
-		if errors.Is(err, exec.ErrNotFound) {
+		if i > 0 && errors.Is(err, exec.ErrNotFound) { // a peer; without ours there is nothing to compare
 			fmt.Printf("# %s left out: %v (%s)\n", c.name, err, c.hint)
 			continue
 		}

@@ -51,8 +51,8 @@ func New(o Options) *Balancer {
 	return b
 }
 
-// Join lets a ready instance take requests. Joining again changes nothing, except that a suspended instance is resumed;
-// joining under the ID of one that is leaving, or with another address, adds a new instance beside what is left of the old one.
+// Join lets a ready instance take requests. Joining again changes nothing, except that a suspended instance is resumed.
+// Joining under the ID of one that is leaving, or with another address, adds a new instance; the old one gets nothing more.
 func (b *Balancer) Join(t Target) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

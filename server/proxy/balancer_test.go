@@ -157,3 +157,35 @@ func TestHoldIsBounded(t *testing.T) {
 		t.Errorf("the first got %d %q", r.StatusCode, r.body)
 	}
 }
+
+func TestStatsOfAWindow(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, Options{})
+	fail := false
+	f.worker(t, "a", "v1", func(w http.ResponseWriter, _ *http.Request) {
+		if fail {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	})
+	for range 3 {
+		f.get(t, "/")
+	}
+	before := f.Stats().Releases[0].Counters
+	fail = true
+	f.get(t, "/")
+	w := f.Stats().Releases[0].Sub(before)
+	if w.Requests != 1 || w.Status != [6]uint64{5: 1} || w.Latency.Count != 1 || w.Failures.Total() != 0 {
+		t.Errorf("the window holds %d requests, status %v, %d latencies", w.Requests, w.Status, w.Latency.Count)
+	}
+	if sum := before.Add(w); sum != f.Stats().Releases[0].Counters {
+		t.Error("the window and what was before it are not the whole")
+	}
+}
+
+func TestCutErrorSaysWhatWasCut(t *testing.T) {
+	t.Parallel()
+	got := (&CutError{ID: "a", Requests: 2, Upgraded: 1, Cause: errors.New("time is over")}).Error()
+	if want := `balancer: instance "a" left with 2 requests and 1 upgraded connections cut off: time is over`; got != want {
+		t.Errorf("got %q", got)
+	}
+}

@@ -29,9 +29,9 @@ func (e *CutError) Error() string {
 func (e *CutError) Unwrap() error { return e.Cause }
 
 // Leave gives the instance no further requests from now on, waits until those in flight have ended, and forgets it; its
-// counters stay with its release. Upgraded connections may go on for Options.UpgradeDrain; then WebSockets are closed with
-// 1001 to both sides and others are cut. When ctx ends first, everything left is cut. What was cut is counted in the
-// *CutError returned; either way the instance has left.
+// counters stay with its release. Upgraded connections may go on for Options.UpgradeDrain, or until shortly before ctx's
+// deadline; then WebSockets are closed with 1001 to both sides and others are cut. When ctx ends, everything left is cut.
+// What was cut is counted in the *CutError returned; either way the instance has left.
 func (b *Balancer) Leave(ctx context.Context, id string) error {
 	b.mu.Lock()
 	in := b.byID[id]
@@ -44,8 +44,12 @@ func (b *Balancer) Leave(ctx context.Context, id string) error {
 	b.mu.Unlock()
 	in.retire()
 
-	budget := time.AfterFunc(b.opts.UpgradeDrain, in.tunnels.goAway)
-	defer budget.Stop()
+	budget := b.opts.UpgradeDrain
+	if end, ok := ctx.Deadline(); ok {
+		budget = min(budget, time.Until(end)-closeGrace)
+	}
+	goAway := time.AfterFunc(budget, in.tunnels.goAway)
+	defer goAway.Stop()
 	var err error
 	select {
 	case <-in.drained:

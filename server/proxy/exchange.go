@@ -31,7 +31,8 @@ type exchange struct {
 	hold   hold
 	turn   uint64
 	tried  []*instance // could not be reached, or broke the connection
-	fresh  bool        // a reused connection turned out to be dead: only a new one will do
+	stale  bool        // the last attempt broke a reused connection: the same instance will do, if there is no other
+	fresh  bool        // that has happened: from now on only a new connection will do
 	missed bool        // the candidate was asked for and is not ready
 
 	in         *instance
@@ -82,8 +83,8 @@ func (x *exchange) run() *failure {
 		c := t.pick(x.turn, canary, x.out.upgrade != "", x.tried)
 		x.missed = c.missed
 		switch {
-		case c.in == nil && x.fresh && len(x.tried) > 0:
-			x.tried = x.tried[:0] // no other instance: the same one again, over a new connection
+		case c.in == nil && x.stale:
+			x.stale, x.tried = false, x.tried[:0]
 			continue
 		case c.in == nil:
 			if fail := x.hold.wait(x.ctx, t); fail != nil {
@@ -106,14 +107,13 @@ func (x *exchange) run() *failure {
 
 // attempt tries one instance, which is acquired and will be released.
 func (x *exchange) attempt(in *instance) (fail *failure) {
-	x.in = in
+	x.in, x.stale = in, false
 	defer x.leave()
 	start := time.Now()
 	c, fail := x.connect(start)
 	if fail != nil {
 		return x.account(fail)
 	}
-	in.requests.Add(1)
 	stop := context.AfterFunc(x.ctx, c.kill)
 	keep := false
 	defer func() {
@@ -128,9 +128,14 @@ func (x *exchange) attempt(in *instance) (fail *failure) {
 	if fail != nil {
 		c.kill()
 		x.endUpload(c)
-		return x.account(x.excuse(fail))
+		if fail = x.excuse(fail); fail.again {
+			return fail
+		}
+		in.requests.Add(1)
+		return x.account(fail)
 	}
 	x.sent()
+	in.requests.Add(1)
 	x.answeredAt = time.Now()
 	in.latency.observe(x.answeredAt.Sub(start))
 	if resp.status == http.StatusSwitchingProtocols {
@@ -244,7 +249,7 @@ func (x *exchange) awaitContinue(c *conn) (*response, *failure) {
 func (x *exchange) broken(c *conn, err error, unsent bool) *failure {
 	fail := noAnswer(err)
 	if fail.kind == closedEarly && unsent && c.reused && dead(err) {
-		fail.again, x.fresh = true, true
+		fail.again, x.stale, x.fresh = true, true, true
 	}
 	return fail
 }

@@ -91,6 +91,32 @@ func TestUnreachableInstanceIs502(t *testing.T) {
 	}
 }
 
+// TestInstanceThatIsGoneAltogether has a kept connection and a listener that are both gone.
+func TestInstanceThatIsGoneAltogether(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, Options{Hold: 100 * time.Millisecond})
+	gone := make(chan struct{})
+	l := f.rawWorker(t, "a", "v1", func(c net.Conn, r *bufio.Reader) {
+		saysOnce(ok)(c, r)
+		if _, err := http.ReadRequest(r); err == nil {
+			<-gone
+		}
+	})
+	f.get(t, "/")
+	answer := make(chan reply, 1)
+	go func() { answer <- f.get(t, "/") }()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	close(gone)
+	if r := <-answer; r.StatusCode != http.StatusBadGateway || !strings.Contains(r.body, `"instances_unreachable"`) {
+		t.Errorf("got %d %q", r.StatusCode, r.body)
+	}
+	if s := f.instance(t, "a"); s.Failures.Connect < 2 || s.Failures.Connect > 10 {
+		t.Errorf("%d connections were tried in %v", s.Failures.Connect, 100*time.Millisecond)
+	}
+}
+
 // closesIdle answers each connection's first requests and closes when another has come, without an answer.
 func closesIdle(after int, seen *atomic.Int64) func(c net.Conn, r *bufio.Reader) {
 	return func(c net.Conn, r *bufio.Reader) {
@@ -119,8 +145,8 @@ func TestIdempotentRequestIsMadeAgainOverANewConnection(t *testing.T) {
 			t.Errorf("%s got %d %q", method, r.StatusCode, r.body)
 		}
 	}
-	if s := f.instance(t, "a"); s.Retried == 0 || s.Failures.Closed != s.Retried {
-		t.Errorf("retried %d, closed %d", s.Retried, s.Failures.Closed)
+	if s := f.instance(t, "a"); s.Retried == 0 || s.Failures.Total() != 0 || s.Requests != 6 {
+		t.Errorf("retried %d, requests %d, failures %+v", s.Retried, s.Requests, s.Failures)
 	}
 }
 

@@ -15,8 +15,9 @@ type hold struct {
 	until time.Time // zero until the first wait
 }
 
-// wait returns nil when it is worth looking for an instance again: the table t was replaced, or, where it did hold instances, retryPause is over. It fails
-// when the request has waited for Options.Hold in all, when too many wait already, or when ctx ends.
+// wait returns nil when it is worth looking for an instance again: the table t was replaced, or retryPause is over and t
+// did hold instances. It fails when the request has waited for Options.Hold in all, when too many wait already, or when
+// ctx ends.
 func (h *hold) wait(ctx context.Context, t *table) *failure {
 	now := time.Now()
 	if h.until.IsZero() {

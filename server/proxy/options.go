@@ -20,7 +20,7 @@ type Options struct {
 	// HoldLimit is how many requests may wait so at a time; more are refused at once. Default 1000.
 	HoldLimit int
 	// UpgradeDrain is how long Leave lets upgraded connections end by themselves before WebSockets are closed with
-	// 1001 (RFC 6455, 7.4.1) and others are cut. Default 10 s; never longer than Leave's context.
+	// 1001 (RFC 6455, 7.4.1) and others are cut. Default 10 s; less where Leave's context has an earlier deadline.
 	UpgradeDrain time.Duration
 	// IdleTimeout is how long an unused connection to an instance is kept. Default 30 s.
 	IdleTimeout time.Duration

@@ -6,28 +6,29 @@ import (
 	"sync/atomic"
 )
 
-// Failures count the requests an instance was given and did not answer whole. They are the balancer's own finding, apart
-// from the 5xx answers of a release, which are in Counters.Status.
+// Failures count what an instance was asked for and did not do. They are the balancer's own finding, apart from the 5xx
+// answers of a release, which are in Counters.Status.
 type Failures struct {
-	Connect   uint64 // no connection within DialTimeout; the request was not sent and another instance was tried
-	Closed    uint64 // the connection ended before an answer: 502, unless it could be tried again
+	Connect   uint64 // no connection within DialTimeout; nothing was sent and the request was tried elsewhere
+	Closed    uint64 // the connection ended before an answer: 502
 	Malformed uint64 // an answer that is not valid HTTP: 502
 	Timeout   uint64 // no head of an answer within ResponseHeaderTimeout: 504
 	Truncated uint64 // the answer ended before its end; the client's connection was broken off to say so
 	Cut       uint64 // broken off by Leave when its time was over
 }
 
-// Total is the number of failures of all kinds.
+// Total is the number of requests that failed: all kinds but Connect, whose requests were served by another instance or
+// are counted in Stats.Refused.
 func (f Failures) Total() uint64 {
-	return f.Connect + f.Closed + f.Malformed + f.Timeout + f.Truncated + f.Cut
+	return f.Closed + f.Malformed + f.Timeout + f.Truncated + f.Cut
 }
 
 // Counters are cumulative, except InFlight and WebSockets, which are now.
 type Counters struct {
-	Requests   uint64    // given to the instance over a connection, whatever came of them
+	Requests   uint64    // that the instance answered or failed for good; one that was made again counts where it ended
 	Status     [6]uint64 // answers of the instance by class: Status[2] counts 200 to 299; Status[5] everything from 500
 	Failures   Failures
-	Retried    uint64 // attempts that failed and were made again elsewhere
+	Retried    uint64 // made again, here or elsewhere: Failures.Connect, and idle connections that turned out to be dead
 	Cancelled  uint64 // given up because the client had gone or sent a broken body
 	InFlight   int64  // requests now
 	WebSockets int64  // upgraded connections now

@@ -152,6 +152,27 @@ func TestLeaveClosesWebSocketsWith1001(t *testing.T) {
 	}
 }
 
+// TestLeaveSaysGoodbyeBeforeItsDeadline has more time for WebSockets than Leave has.
+func TestLeaveSaysGoodbyeBeforeItsDeadline(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, Options{UpgradeDrain: time.Hour})
+	f.worker(t, "a", "v1", echo(t))
+	c := f.dial(t, nil)
+	read := make(chan error, 1)
+	go func() {
+		_, _, err := c.Read(context.Background())
+		read <- err
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), closeGrace)
+	defer cancel()
+	if err := f.Leave(ctx, "a"); err != nil {
+		t.Errorf("Leave: %v", err)
+	}
+	if err := <-read; websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Errorf("the client got %v", err)
+	}
+}
+
 // TestCloseFrameWaitsForTheFrameInPassing has half a frame under way when the drain's time is over.
 func TestCloseFrameWaitsForTheFrameInPassing(t *testing.T) {
 	t.Parallel()

@@ -52,6 +52,7 @@ func newDaemon(cfg server.Config, log *slog.Logger, version string) *daemon {
 // attach puts the daemon's parts into the server's life.
 func (d *daemon) attach(s *server.Server) {
 	s.Fallback(d.balancer)
+	s.OnDrain(func(context.Context) { d.balancer.GoAway() })
 	peers := admin.NewPeers()
 	s.AdminHandler(admin.New(d.backend, peers.Identify, d.log.With("logger", "admin")))
 	s.Health().Register(server.Check{Name: "instances", Required: true, Timeout: time.Second, Run: d.checkInstances})

@@ -119,11 +119,9 @@ func (m *Meter) count(now time.Time, prev, cur proxy.Stats) {
 	}
 }
 
-// outcome is how many requests were decided by an instance, and how many of them failed. What was tried again elsewhere
-// counts where it ended.
+// outcome is how many requests were decided by an instance, and how many of them failed.
 func outcome(d proxy.Counters) (requests, failed uint64) {
-	lost := less(d.Failures.Total(), d.Retried)
-	return less(d.Requests, d.Retried), d.Status[5] + lost
+	return d.Requests, d.Status[5] + d.Failures.Total()
 }
 
 func less(a, b uint64) uint64 {

@@ -15,8 +15,7 @@ type emulator struct {
 	w, h     int
 	cells    [][]glyph
 	x, y     int
-	top, end int // scrolling region, rows [top, end)
-	style    string
+	top, end int  // scrolling region, rows [top, end)
 	wrap     bool // the last column was written: the next glyph goes to the next row
 	saved    [2]int
 	alt      bool

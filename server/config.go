@@ -60,7 +60,7 @@ type Config struct {
 // AppConfig says what covetd runs, or what it stands in front of.
 type AppConfig struct {
 	Command   []string          // run as workers, each given PORT
-	Upstream  string            // or an address that is already served
+	Upstream  string            // or an address that is already served, host:port
 	Version   string            // the release that Command is
 	Workers   int               // how many processes
 	ReadyPath string            // what a worker is asked before it gets traffic
@@ -187,7 +187,7 @@ func (c *Config) serverSettings() []Setting {
 func (c *Config) appSettings() []Setting {
 	return []Setting{
 		{Name: "APP_COMMAND", Help: "command run as workers", Example: "APP_COMMAND='uvicorn src.main:app'", Kind: Words, Set: command(&c.App.Command)},
-		{Name: "APP_UPSTREAM", Help: "address that is already served, instead of a command", Example: "APP_UPSTREAM=http://127.0.0.1:9000", Set: httpURL(&c.App.Upstream)},
+		{Name: "APP_UPSTREAM", Help: "address that is already served, instead of a command", Example: "APP_UPSTREAM=http://127.0.0.1:9000", Set: upstream(&c.App.Upstream)},
 		{Name: "APP_VERSION", Help: "release that the command is", Example: "APP_VERSION=v1.0.0", Set: Text(&c.App.Version)},
 		{Name: "APP_WORKERS", Help: "how many worker processes", Example: "APP_WORKERS=4", Default: fmt.Sprint(c.App.Workers), Set: Number(&c.App.Workers, 1, 1000)},
 		{Name: "APP_READY_PATH", Help: "path that tells whether a worker is ready", Example: "APP_READY_PATH=/health/ready", Default: c.App.ReadyPath, Set: urlPath(&c.App.ReadyPath)},

@@ -132,7 +132,7 @@ func TestLoadNamesAllFaultsAtOnce(t *testing.T) {
 		`APP_WORKERS (environment): "0" is not between 1 and 1000`,
 		`LISTEN (environment): "8000" has no port; for example LISTEN=127.0.0.1:8000`,
 		fmt.Sprintf("log_levl (%s:1): is no setting; did you mean log_level?", src.File),
-		fmt.Sprintf(`APP_UPSTREAM (%s:3): "ftp://there" does not begin with http:// or https://`, src.File),
+		fmt.Sprintf(`APP_UPSTREAM (%s:3): "ftp://there" does not begin with http://`, src.File),
 		fmt.Sprintf("app_comand (%s:4): is no setting; did you mean app_command?", src.File),
 		fmt.Sprintf("line 1 (%s): is not NAME=value", src.DotEnv),
 	} {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -241,20 +242,25 @@ func prefixes(dst *[]netip.Prefix) func(string) error {
 	}
 }
 
-// httpURL reads the address of an HTTP service.
-func httpURL(dst *string) func(string) error {
+// upstream reads the address of an HTTP service as a URL, and keeps its host and port.
+func upstream(dst *string) func(string) error {
 	return func(v string) error {
 		u, err := url.Parse(v)
 		if err != nil {
 			return errors.New("is not a URL")
 		}
-		if u.Scheme != "http" && u.Scheme != "https" {
-			return errors.New("does not begin with http:// or https://")
-		}
-		if u.Host == "" {
+		switch {
+		case u.Scheme != "http":
+			return errors.New("does not begin with http:// (covetd speaks plain HTTP to what it stands in front of)")
+		case u.Host == "":
 			return errors.New("names no host")
+		case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil:
+			return errors.New("has more than a host and a port")
 		}
-		*dst = v
+		*dst = u.Host
+		if u.Port() == "" {
+			*dst = net.JoinHostPort(u.Hostname(), "80")
+		}
 		return nil
 	}
 }

@@ -78,6 +78,13 @@ func (e *emulator) screen() string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
+// written is how many bytes have come.
+func (e *emulator) written() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.bytes
+}
+
 func (e *emulator) print(r rune) {
 	w := ansi.StringWidth(string(r))
 	if w == 0 {

@@ -180,7 +180,11 @@ func (m *model) chooseTarget(a action.Action) tea.Cmd {
 			build: func(c console.Common) any { return console.RollbackRequest{To: to, Common: c} },
 		})
 	}
-	if len(targets) == 1 {
+	switch len(targets) {
+	case 0:
+		m.say(theme.Warn, "there is no other release to go back to")
+		return nil
+	case 1:
 		return build(targets[0])
 	}
 	c := dialog.NewChoice("roll back to which release?", "", false, items)

@@ -62,10 +62,10 @@ func TestRandomKeysAndSizes(t *testing.T) {
 	t.Parallel()
 	port := rehearsed()
 	r := rand.New(rand.NewPCG(7, 11))
-	for range 20 {
+	for range 6 {
 		d := sit(t, port, func(o *Options) { o.ASCII = r.IntN(2) == 0 })
 		d.m.writeUntil = t0.Add(time.Hour)
-		for range 300 {
+		for range 250 {
 			d.act(byte(r.IntN(256)), byte(r.IntN(256)))
 		}
 	}

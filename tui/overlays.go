@@ -19,7 +19,7 @@ func bindings() []binding {
 	return []binding{
 		{":", "find any page or action by some of its letters"}, {"/", "show only rows that contain a text; esc shows all"},
 		{"enter", "open what is selected"}, {"esc [", "back to the page before"}, {"]", "forward again"}, {"-", "to and fro between two pages"},
-		{"j k g G", "move; ctrl+d, ctrl+u, page keys and arrows too"}, {"tab", "next panel"}, {"z", "one panel fills the page"},
+		{"jk gG", "move; ctrl+d, ctrl+u, page keys and arrows too"}, {"tab", "next panel"}, {"z", "one panel fills the page"},
 		{"s", "sort the instances by something else"}, {"x", "menu of all that can be done"}, {"w", "write mode on or off"},
 		{"y", "copy the covetctl command that shows the same"}, {"r", "connect again at once"}, {"?", "this help"},
 		{"q", "leave; nothing that runs is stopped"},

@@ -20,7 +20,7 @@ type shown struct {
 	t    *testing.T
 	term *emulator
 	keys *io.PipeWriter
-	stop func() error
+	end  <-chan error
 }
 
 // show runs the real console, from the port to the bytes, in a terminal of w by h.
@@ -37,21 +37,24 @@ func show(t *testing.T, s *scripted, w, h int, change func(*Options)) *shown {
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- runScreen(ctx, cancel, o.normalize(), tea.WithWindowSize(w, h)) }()
-	out := &shown{t: t, term: term, keys: keys}
-	out.stop = func() error {
-		cancel(nil)
-		select {
-		case err := <-ended:
-			return err
-		case <-time.After(20 * time.Second):
-			t.Error("the console did not end")
-			return nil
-		}
-	}
+	go func() { ended <- runScreen(ctx, cancel, o.normalize(), sized(w, h)) }()
 	t.Cleanup(func() { cancel(nil) })
-	return out
+	return &shown{t: t, term: term, keys: keys, end: ended}
 }
+
+// ended waits for the console to end by itself.
+func (s *shown) ended() error {
+	s.t.Helper()
+	select {
+	case err := <-s.end:
+		return err
+	case <-time.After(20 * time.Second):
+		s.t.Fatal("the console did not end")
+		return nil
+	}
+}
+
+func sized(w, h int) tea.ProgramOption { return tea.WithWindowSize(w, h) }
 
 func (s *shown) press(keys string) {
 	s.t.Helper()

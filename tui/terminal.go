@@ -23,14 +23,20 @@ func (r watchedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// watchedFile keeps what makes a terminal one: its descriptor.
-type watchedFile struct {
+// terminal is what Bubble Tea needs of a file to take it for a terminal, and to stop reading from it.
+type terminal interface {
 	term.File
+	Name() string
+}
+
+// watchedFile keeps what makes a terminal one.
+type watchedFile struct {
+	terminal
 	gone context.CancelCauseFunc
 }
 
 func (f watchedFile) Read(p []byte) (int, error) {
-	n, err := f.File.Read(p)
+	n, err := f.terminal.Read(p)
 	if err != nil && n == 0 {
 		f.gone(errTerminalGone)
 	}
@@ -38,7 +44,7 @@ func (f watchedFile) Read(p []byte) (int, error) {
 }
 
 func (f watchedFile) Write(p []byte) (int, error) {
-	n, err := f.File.Write(p)
+	n, err := f.terminal.Write(p)
 	if err != nil {
 		f.gone(errTerminalGone)
 	}
@@ -46,14 +52,14 @@ func (f watchedFile) Write(p []byte) (int, error) {
 }
 
 func watchedInput(in io.Reader, gone context.CancelCauseFunc) io.Reader {
-	if f, ok := in.(term.File); ok {
+	if f, ok := in.(terminal); ok {
 		return watchedFile{f, gone}
 	}
 	return watchedReader{in, gone}
 }
 
 func watchedOutput(out io.Writer, gone context.CancelCauseFunc) io.Writer {
-	if f, ok := out.(term.File); ok {
+	if f, ok := out.(terminal); ok {
 		return watchedFile{f, gone}
 	}
 	return out

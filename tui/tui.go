@@ -171,7 +171,7 @@ func runScreen(ctx context.Context, cancel context.CancelCauseFunc, o Options, m
 		return errTerminalGone
 	}
 	if err == nil || errors.Is(err, tea.ErrInterrupted) || errors.Is(err, context.Canceled) {
-		return farewell(o.Out, m.snap)
+		return farewell(o.Out, feed.Snapshot())
 	}
 	return fmt.Errorf("show the console: %w", err)
 }

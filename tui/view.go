@@ -103,8 +103,11 @@ func (m *model) unreachable(r widget.Region) {
 			line{"start it", "covetd", theme.Text}, line{"check", "covetctl config check", theme.Text},
 			line{"go back", "covetctl rollback works without covetd too", theme.Text})
 	}
-	w := min(r.W, 78)
-	box := r.Sub((r.W-w)/2, max((r.H-len(lines)*2-2)/3, 0), w, min(r.H, 16))
+	w, h := min(r.W, 78), 2
+	for _, l := range lines {
+		h += len(widget.Wrap(l.text, w-14))
+	}
+	box := r.Sub((r.W-w)/2, max((r.H-h)/3, 0), w, min(r.H, h))
 	inner := box
 	if r.H >= 6 && r.W >= 30 {
 		inner = widget.Panel{Title: title, State: state, Role: role}.Draw(box, m.g)

@@ -152,7 +152,11 @@ func (c *Choice) Draw(screen widget.Region, g theme.Glyphs) {
 		above += 2
 	}
 	foot := "enter chooses " + g.Dot + " esc leaves"
-	r := box(screen, w, len(c.Items)+above+2, widget.Panel{Title: c.Title, Foot: foot}, g)
+	below := 2
+	if screen.H < len(c.Items)+above+4 {
+		below = 0
+	}
+	r := box(screen, w, len(c.Items)+above+below+2, widget.Panel{Title: c.Title, Foot: foot}, g)
 	for y, l := range lead {
 		r.Put(0, y, theme.Muted, l)
 	}
@@ -160,7 +164,15 @@ func (c *Choice) Draw(screen widget.Region, g theme.Glyphs) {
 		r.Put(0, len(lead), theme.Accent, ":")
 		c.field.Draw(r, 2, len(lead), r.W-2, theme.Strong, true)
 	}
-	c.items(r.Sub(0, above, r.W, r.H-above), g)
+	c.items(r.Sub(0, above, r.W, r.H-above-below), g)
+	if i := c.Index(); below > 0 && i >= 0 { // in full, where the row has no room for it
+		it := c.Items[i]
+		role, text := theme.Info, it.Note
+		if it.Why != "" {
+			role, text = theme.Warn, g.Bad+" "+it.Why
+		}
+		r.PutCut(0, r.H-1, r.W, role, text, g.Ellipsis)
+	}
 }
 
 func (c *Choice) items(r widget.Region, g theme.Glyphs) {

@@ -138,12 +138,13 @@ func (s *state) ordered() []*rollout.Instance {
 
 // older appends entries from before the oldest one known.
 func (s *state) older(entries []console.AuditEntry, asked int) {
+	got := len(entries)
 	if n := len(s.snap.Audit); n > 0 {
 		oldest := s.snap.Audit[n-1].Seq
 		entries = slices.DeleteFunc(entries, func(e console.AuditEntry) bool { return e.Seq >= oldest })
 	}
 	s.snap.Audit = append(slices.Clip(s.snap.Audit), entries...)
-	s.snap.AuditAll = len(entries) < asked || len(entries) > 0 && entries[len(entries)-1].Seq == 1
+	s.snap.AuditAll = got < asked || len(entries) > 0 && entries[len(entries)-1].Seq == 1
 	s.snap.Version++
 }
 

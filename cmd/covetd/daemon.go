@@ -145,6 +145,9 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	matrix := health.DefaultMatrix()
 	now := time.Now()
 	d.meter = local.NewMeter(d.balancer, matrix, now)
+	if err := d.meter.Remember(d.cfg.DataDir); err != nil {
+		d.log.Warn("the error budget's past could not be read: the long windows begin anew", "error", err)
+	}
 	d.engine = &rollout.Engine{
 		Keeper: d.keeper, Router: &local.Router{Balancer: d.balancer}, Signals: d.meter, Matrix: matrix,
 		Platform: &local.Platform{Supervisor: d.supervisor, Meter: d.meter}, Log: d.log.With("logger", "engine"),
@@ -170,8 +173,12 @@ func (d *daemon) runEngine(context.Context) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	d.stop = cancel
 	d.running.Go(func() { d.finished("engine", d.engine.Run(ctx)) })
-	d.running.Go(func() { d.finished("meter", d.meter.Run(ctx)) })
+	d.running.Go(func() { d.finished("meter", d.meter.Run(ctx, d.cfg.DataDir, d.unkept)) })
 	return nil
+}
+
+func (d *daemon) unkept(err error) {
+	d.log.Warn("the error budget's past could not be kept: after a restart the long windows begin anew", "error", err)
 }
 
 func (d *daemon) finished(what string, err error) {

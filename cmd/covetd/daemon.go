@@ -98,6 +98,9 @@ func journalTrouble(dir string, err error) error {
 }
 
 func (d *daemon) closeJournal(context.Context) error {
+	if d.journal == nil {
+		return nil // it never opened
+	}
 	d.keeper.Suspend()
 	return d.journal.Close()
 }
@@ -122,7 +125,12 @@ func (d *daemon) startWorkers(context.Context) error {
 	return nil
 }
 
-func (d *daemon) stopWorkers(ctx context.Context) error { return d.supervisor.Close(ctx) }
+func (d *daemon) stopWorkers(ctx context.Context) error {
+	if d.supervisor == nil {
+		return nil // it never started
+	}
+	return d.supervisor.Close(ctx)
+}
 
 // checkInstances is covetd's readiness: somebody can answer.
 func (d *daemon) checkInstances(context.Context) error {

@@ -44,12 +44,8 @@ var sayings = map[journal.Kind]func(journal.Event) string{
 	rollout.RolloutStep: func(e journal.Event) string {
 		return fmt.Sprintf("step %d begins", decoded[rollout.StepData](e).Step+1)
 	},
-	rollout.RolloutReady: func(e journal.Event) string {
-		return fmt.Sprintf("instances ready: moving %d%% of the traffic", decoded[rollout.StepData](e).Weight)
-	},
-	rollout.RolloutShifted: func(e journal.Event) string {
-		return fmt.Sprintf("traffic is at %d%%", decoded[rollout.StepData](e).Weight)
-	},
+	rollout.RolloutReady:     sayReady,
+	rollout.RolloutShifted:   sayShifted,
 	rollout.RolloutWaiting:   func(e journal.Event) string { return noted(e, "waiting for approval") },
 	rollout.RolloutPromoted:  func(e journal.Event) string { return noted(e, "promoted") },
 	rollout.RolloutPaused:    func(e journal.Event) string { return noted(e, "paused") },
@@ -60,11 +56,11 @@ var sayings = map[journal.Kind]func(journal.Event) string{
 	rollout.RolloutEnded:     sayEnded,
 	health.IncidentOpened: func(e journal.Event) string {
 		i := decoded[health.Incident](e)
-		return fmt.Sprintf("%s incident %s opened: %s", i.Severity, e.Subject, i.Reason)
+		return fmt.Sprintf("%s incident %s opened: %s", i.Severity, e.Subject, about(i))
 	},
 	health.IncidentEscalated: func(e journal.Event) string {
 		i := decoded[health.Incident](e)
-		return fmt.Sprintf("incident %s is %s now: %s", e.Subject, i.Severity, i.Reason)
+		return fmt.Sprintf("incident %s is %s now: %s", e.Subject, i.Severity, about(i))
 	},
 	health.IncidentAcked:  func(e journal.Event) string { return noted(e, "incident "+e.Subject+" acknowledged") },
 	health.IncidentClosed: func(e journal.Event) string { return noted(e, "incident "+e.Subject+" closed") },
@@ -81,6 +77,20 @@ func sayStarted(e journal.Event) string {
 		what = "rollback"
 	}
 	return because(fmt.Sprintf("%s %s begins: %s → %s", what, e.Subject, orNone(r.From), r.To), r.Reason)
+}
+
+func sayReady(e journal.Event) string {
+	if w := decoded[rollout.StepData](e).Weight; w > 0 {
+		return fmt.Sprintf("instances ready: moving traffic to %d%%", w)
+	}
+	return "instances ready"
+}
+
+func sayShifted(e journal.Event) string {
+	if w := decoded[rollout.StepData](e).Weight; w > 0 {
+		return fmt.Sprintf("traffic is at %d%%", w)
+	}
+	return "watched without traffic (requests with x-canary: true reach it)"
 }
 
 func sayAborting(e journal.Event) string {
@@ -113,6 +123,13 @@ func decoded[T any](e journal.Event) T {
 func noted(e journal.Event, what string) string {
 	n := decoded[struct{ Message, Note string }](e)
 	return because(what, n.Message+n.Note)
+}
+
+func about(i health.Incident) string {
+	if i.Release == "" {
+		return i.Reason
+	}
+	return i.Release + ": " + i.Reason
 }
 
 func because(what, why string) string {

@@ -1,6 +1,9 @@
 package console
 
-import "fmt"
+import (
+	"fmt"
+	"net/http"
+)
 
 // Code classifies an error for the program that has to act on it. Its Exit is covetctl's exit status.
 type Code string
@@ -61,4 +64,23 @@ func (e *Error) ExitCode() int { return e.Code.Exit() }
 
 func fail(code Code, hint, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+// HTTPStatus is the status the error is told with over the operations API.
+func (e *Error) HTTPStatus() int {
+	switch e.Code {
+	case CodeUsage:
+		return http.StatusBadRequest
+	case CodeNotFound:
+		return http.StatusNotFound
+	case CodeDenied:
+		return http.StatusForbidden
+	case CodeLocked, CodeRefused:
+		return http.StatusConflict
+	case CodeStalePlan:
+		return http.StatusPreconditionFailed
+	case CodeUnreachable:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
 }

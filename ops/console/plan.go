@@ -42,7 +42,7 @@ func planRollout(s rollout.State, op Op, r rollout.Rollout, now time.Time) Plan 
 	for i, step := range r.Steps {
 		p.Steps = append(p.Steps, planStep(r, i, step))
 	}
-	p.Steps = append(p.Steps, lastStep(s, r))
+	p.Steps = append(p.Steps, lastStep(r))
 	for _, step := range p.Steps {
 		p.Duration += step.Duration
 	}
@@ -81,7 +81,7 @@ func planStep(r rollout.Rollout, i int, step rollout.Step) PlanStep {
 	return PlanStep{Do: step.Describe(), Touches: touches, Duration: d}
 }
 
-func lastStep(s rollout.State, r rollout.Rollout) PlanStep {
+func lastStep(r rollout.Rollout) PlanStep {
 	switch {
 	case r.From == "":
 		return PlanStep{Do: r.To + " is the stable release", Touches: r.To}

@@ -25,10 +25,10 @@ func Assess(prev Assessment, m Matrix, ev Evidence) Assessment {
 		next.calmCandidate = time.Time{}
 		return next
 	}
-	if ev.Candidate.Release != prev.candidate {
+	next.About = Subject(ev.Candidate.Release, ev.Candidate.Since)
+	if next.About != prev.About {
 		prev.Candidate, prev.pendingCandidate, prev.calmCandidate = None, None, time.Time{}
 	}
-	next.candidate = ev.Candidate.Release
 	next.Candidate, next.pendingCandidate, next.calmCandidate = steady(m, ev.At,
 		prev.Candidate, prev.pendingCandidate, d.Candidate.Severity, calmer.Candidate.Severity, prev.calmCandidate)
 	return next

@@ -53,6 +53,7 @@ func (w Window) Rate() float64 {
 // Arm is what is known of one release's part of the traffic, or of the whole service's.
 type Arm struct {
 	Release  string        `json:"release,omitempty"` // version; empty for the whole service
+	Since    time.Time     `json:"since,omitzero"`    // nothing from before counts
 	Ready    int           `json:"ready"`
 	Present  int           `json:"present"`
 	Restarts int           `json:"restarts"` // since it began to serve
@@ -95,14 +96,19 @@ type Decision struct {
 	Rows           []Row         `json:"rows,omitempty"`
 }
 
+// Subject names a candidate and since when it is judged. An assessment of another subject says nothing of it.
+func Subject(release string, since time.Time) string {
+	return release + " since " + since.UTC().Format(time.RFC3339Nano)
+}
+
 // Assessment is a decision steadied over time: a severity counts only after two looks in a row, and falls only once the
 // evidence has stayed under half of what raised it.
 type Assessment struct {
 	Decision  Decision `json:"decision"`
 	Service   Severity `json:"service,omitempty"`
 	Candidate Severity `json:"candidate,omitempty"`
+	About     string   `json:"about,omitempty"` // which candidate, judged since when: Subject's answer
 
-	candidate                        string // which release Candidate is about
 	pendingService, pendingCandidate Severity
 	calmService, calmCandidate       time.Time
 }

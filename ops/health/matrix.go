@@ -101,7 +101,7 @@ func Decide(m Matrix, ev Evidence) Decision {
 func (m Matrix) judge(name string, a Arm, settled bool, rows *[]Row) Verdict {
 	if a.DownFor >= m.DownFor {
 		*rows = append(*rows, Row{Arm: name, Signal: "ready instances", Value: fmt.Sprintf("0 for %s", a.DownFor.Round(time.Second)),
-			Limit: fmt.Sprintf("%s", m.DownFor), Severity: P0})
+			Limit: m.DownFor.String(), Severity: P0})
 		return Verdict{Severity: P0, Reason: fmt.Sprintf("no instance ready for %s", a.DownFor.Round(time.Second))}
 	}
 	for _, r := range m.Rules {

@@ -13,7 +13,7 @@ import (
 func Raise(in Incidents, m Matrix, prev, now Assessment, about, rollout string) []journal.Event {
 	var out []journal.Event
 	d := now.Decision
-	if now.Candidate.Worse(prev.Candidate) || now.candidate != prev.candidate && now.Candidate != None {
+	if now.Candidate.Worse(prev.Candidate) || now.About != prev.About && now.Candidate != None {
 		out = append(out, raise(append(in, pending(out)...), m, now.Candidate, d, d.Candidate.Reason, about, rollout)...)
 	}
 	if now.Service.Worse(prev.Service) {

@@ -103,13 +103,10 @@ func (e *Engine) Tick(ctx context.Context) (bool, error) {
 		moved = len(events) > 0
 		return events, nil
 	})
-	if err != nil && !errors.Is(err, ErrSuspended) {
-		return false, errors.Join(err, e.reconcile(ctx, s, seen))
+	if errors.Is(err, ErrSuspended) {
+		return false, nil //nolint:nilerr // another covetd takes over: nothing is to be done, and that is no problem
 	}
-	if err != nil {
-		return false, nil
-	}
-	return moved, e.reconcile(ctx, s, seen)
+	return moved && err == nil, errors.Join(err, e.reconcile(ctx, s, seen))
 }
 
 func (e *Engine) now() time.Time {

@@ -85,7 +85,7 @@ func foldStart(s State, e journal.Event) (State, error) {
 		return s, err
 	}
 	r.ID, r.By, r.StartedAt = e.Subject, e.By, e.At
-	r.Step, r.Phase, r.PhaseAt, r.Weight = 0, Scaling, e.At, 0
+	r.Step, r.Phase, r.PhaseAt, r.Weight, r.JudgedAt = 0, Scaling, e.At, 0, e.At
 	if s.Warm != nil && s.Warm.Version != r.To {
 		s.Warm = nil // what this rollout would go back to is the stable release, which runs
 	}
@@ -156,6 +156,9 @@ func foldNote(r *Rollout, e journal.Event) error {
 		r.Phase, r.PhaseAt, r.Weight, r.Contained = Waiting, e.At, 0, true
 	case RolloutPromoted:
 		r.Approved, r.Paused = true, false
+		if r.Contained {
+			r.JudgedAt = e.At // a second chance is not judged by what cost the first
+		}
 	}
 	return nil
 }
@@ -179,6 +182,11 @@ func foldEnd(s State, r Rollout, e journal.Event) (State, error) {
 		s.Warm = &Warm{Version: r.To, Instances: r.Current().Candidate, Until: e.At.Add(keepAfterFailure)}
 	}
 	s.Active = nil
+	s.Outcomes = maps.Clone(s.Outcomes)
+	if s.Outcomes == nil {
+		s.Outcomes = map[Phase]int{}
+	}
+	s.Outcomes[d.Phase]++
 	s.History = append(slices.Clip(s.History), r)
 	if n := len(s.History); n > historyKept {
 		s.History = s.History[n-historyKept:]

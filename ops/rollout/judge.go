@@ -33,7 +33,7 @@ func Judge(s State, seen Snapshot, now time.Time) []journal.Event {
 }
 
 func judgeHealth(s State, r *Rollout, a health.Assessment, now time.Time) []journal.Event {
-	if r.Weight == 0 {
+	if r.Weight == 0 || a.About != health.Subject(r.To, r.JudgedAt) {
 		return nil
 	}
 	why := a.Decision.Candidate.Reason

@@ -61,6 +61,7 @@ type Rollout struct {
 	PausedAt  time.Time `json:"paused_at,omitzero"`
 	Approved  bool      `json:"approved,omitempty"`  // a person decided to go on from where it stands
 	Contained bool      `json:"contained,omitempty"` // traffic was taken from the candidate until a person decides
+	JudgedAt  time.Time `json:"judged_at"`           // the candidate is judged by what it did since then
 	Automatic bool      `json:"automatic,omitempty"` // the abort was the engine's own decision
 	Message   string    `json:"message,omitempty"`   // why it stands or ended as it does
 	EndedAt   time.Time `json:"ended_at,omitzero"`
@@ -97,6 +98,7 @@ type State struct {
 	History     []Rollout          `json:"history"`               // ended ones, oldest first
 	Quarantined map[string]string  `json:"quarantined,omitempty"` // digest → why it must not be started without force
 	Count       int                `json:"count"`                 // rollouts ever started: the next one's number
+	Outcomes    map[Phase]int      `json:"outcomes,omitempty"`    // how many rollouts ended how, ever
 	Incidents   health.Incidents   `json:"incidents,omitempty"`
 }
 

@@ -63,8 +63,8 @@ func (p *Incidents) Draw(r widget.Region, c Context) {
 		p.table(r, c, rows)
 		return
 	}
-	list, detail := r.Sub(0, 0, r.W, max(min(len(rows)+3, r.H/3), 5)), widget.Region{}
-	detail = r.Sub(0, list.H, r.W, r.H-list.H)
+	list := r.Sub(0, 0, r.W, max(min(len(rows)+3, r.H/3), 5))
+	detail := r.Sub(0, list.H, r.W, r.H-list.H)
 	if Wide(r) {
 		list, detail = r.Sub(0, 0, r.W/2, r.H), r.Sub(r.W/2, 0, r.W-r.W/2, r.H)
 	}

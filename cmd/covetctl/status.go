@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/covetpy/covet/internal/adminclient"
+	"github.com/covetpy/covet/internal/render"
+	"github.com/covetpy/covet/ops/console"
+	"github.com/covetpy/covet/ops/health"
+	"github.com/covetpy/covet/ops/rollout"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	var watch bool
+	c := &cobra.Command{
+		Use: "status", Short: "Show the service at a glance", Args: none,
+		Long:    "Show what serves, how well, the rollout under way, and open incidents. It works from covetd's journal when covetd is down.",
+		Example: "covetctl status\ncovetctl status --watch\ncovetctl status -o json",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if watch {
+				return a.watchStatus(c.Context())
+			}
+			return a.status(c.Context())
+		},
+	}
+	c.Flags().BoolVarP(&watch, "watch", "w", false, "show it again whenever it changes, until Ctrl-C")
+	return c
+}
+
+func (a *app) status(ctx context.Context) error {
+	port, _, err := a.connectAnyhow(ctx)
+	if err != nil {
+		return err
+	}
+	st, err := ask[console.Status](ctx, a, port, console.GetStatus, console.Query{})
+	if err != nil {
+		return err
+	}
+	return a.show(answer{value: st, names: []string{st.Stable}, page: func(p *page) { p.status(st) }})
+}
+
+// open is covetctl without a command: the TUI for a person at a terminal, the status otherwise.
+func (a *app) open(ctx context.Context) error {
+	if a.parts.tui == nil || !a.human() || !a.terminal(a.out) {
+		return a.status(ctx)
+	}
+	socket, _ := a.socket()
+	return a.parts.tui(ctx, adminclient.New(socket), tuiOptions{
+		Socket: socket, NoColor: !a.style(a.out).Color, ASCII: a.flags.ascii, Accessible: a.flags.accessible, Theme: a.flags.theme,
+	})
+}
+
+func (p *page) status(st console.Status) {
+	p.line("%s", p.title(st))
+	p.line("%s", p.verdict(st))
+	for _, problem := range st.Problems {
+		p.line("%s", p.Mark(render.Warn, render.Clean(problem)))
+	}
+	if len(st.Releases) > 0 {
+		p.line("")
+		p.releases(st)
+	}
+	if r := st.Rollout; r != nil {
+		p.line("")
+		p.line("%s", p.progress(*r, st.At))
+		if r.Message != "" {
+			p.line("  %s", render.Clean(r.Message))
+		}
+	} else if r := st.Last; r != nil {
+		p.line("")
+		p.line("last rollout %s: %s %s %s %s, %s, %s", r.ID, r.Strategy, orNothing(r.From), p.Arrow(), r.To,
+			p.phase(*r), p.age(r.EndedAt))
+	}
+	if len(st.Incidents) > 0 {
+		p.line("")
+		p.incidents(st.Incidents)
+	}
+}
+
+func (p *page) title(st console.Status) string {
+	parts := []string{p.Strong(st.Service)}
+	if st.Environment != "" {
+		parts = append(parts, st.Environment)
+	}
+	parts = append(parts, st.Platform)
+	covetd := "covetd " + st.Version
+	if st.Offline {
+		covetd = "covetd is not running"
+	} else if !st.StartedAt.IsZero() {
+		covetd += ", up " + render.Span(p.now.Sub(st.StartedAt))
+	}
+	return strings.Join(append(parts, covetd), " · ")
+}
+
+// verdict is the service's health in one line.
+func (p *page) verdict(st console.Status) string {
+	switch {
+	case st.Offline:
+		return p.Mark(render.Idle, "nothing is known of the traffic: this is what its journal says")
+	case st.Stable == "" && st.Rollout == nil:
+		return p.Mark(render.Idle, "no release serves yet: covetctl release add, then covetctl rollout start")
+	}
+	t := st.Traffic
+	line := fmt.Sprintf("%s · %s req/s · errors %s · p50 %s p95 %s p99 %s · %d in flight", p.judgement(st), render.Rate(t.RequestRate),
+		render.Percent(t.ErrorRate), render.Millis(t.P50), render.Millis(t.P95), render.Millis(t.P99), t.Connections)
+	for _, b := range st.Burn {
+		if b.Rate < 0.05 {
+			continue // shows as nothing
+		}
+		line += fmt.Sprintf(" · burn %.1f (%s)", b.Rate, b.Window)
+	}
+	return line
+}
+
+// judgement is the worst that is known: what is wrong with the service now, else with the candidate, else what nobody has
+// closed yet.
+func (p *page) judgement(st console.Status) string {
+	h := st.Health
+	switch {
+	case h.Service != health.None:
+		return p.Mark(severityTone(h.Service), strings.TrimSpace(fmt.Sprintf("%s %s", h.Service, render.Clean(h.Decision.Service.Reason))))
+	case h.Candidate != health.None:
+		return p.Mark(severityTone(h.Candidate), strings.TrimSpace(fmt.Sprintf("candidate %s %s", h.Candidate, render.Clean(h.Decision.Candidate.Reason))))
+	case len(st.Incidents) > 0:
+		worst := st.Incidents[0]
+		return p.Mark(severityTone(worst.Severity), fmt.Sprintf("incident %s open (%s)", worst.ID, worst.Severity))
+	}
+	return p.Mark(render.Good, "healthy")
+}
+
+func (p *page) releases(st console.Status) {
+	if st.Offline {
+		t := p.newTable("RELEASE", "ROLE", ">WEIGHT", ">INSTANCES")
+		for _, r := range st.Releases {
+			t.Row(r.Version, p.Mark(roleTone(r.Role), string(r.Role)), fmt.Sprintf("%d%%", st.Weights[r.Version]), itoa(r.Wanted))
+		}
+		p.table(t)
+		return
+	}
+	t := p.newTable("RELEASE", "ROLE", ">WEIGHT", ">READY", ">RST", ">REQ/S", ">ERR", ">P95", ">CPU", ">MEMORY")
+	for _, r := range st.Releases {
+		tr := r.Traffic
+		t.Row(r.Version, p.Mark(roleTone(r.Role), string(r.Role)), fmt.Sprintf("%d%%", r.Weight), p.ready(r.Ready, r.Wanted),
+			itoa(r.Restarts), render.Rate(tr.RequestRate), render.Percent(tr.ErrorRate),
+			render.Millis(tr.P95), fmt.Sprintf("%.2f", tr.CPU), render.Bytes(tr.RSS))
+	}
+	p.table(t)
+}
+
+func (p *page) ready(ready, wanted int) string {
+	text := fmt.Sprintf("%d/%d", ready, wanted)
+	switch {
+	case wanted > 0 && ready == 0:
+		return p.Paint(render.Bad, text)
+	case ready < wanted:
+		return p.Paint(render.Warn, text)
+	}
+	return text
+}
+
+func roleTone(r console.Role) render.Tone {
+	switch r {
+	case console.RoleStable:
+		return render.Good
+	case console.RoleCandidate:
+		return render.Busy
+	}
+	return render.Idle
+}
+
+func severityTone(s health.Severity) render.Tone {
+	switch s {
+	case health.P0, health.P1:
+		return render.Bad
+	case health.P2:
+		return render.Warn
+	}
+	return render.Idle
+}
+
+// watchStatus shows the status again and again.
+func (a *app) watchStatus(ctx context.Context) error {
+	port, err := a.connect()
+	if err != nil {
+		return err
+	}
+	w := statusWatch{app: a}
+	s := &stream{app: a, port: port, take: func(u console.Update) (bool, error) {
+		if u.Status == nil {
+			return false, nil
+		}
+		return false, w.show(*u.Status)
+	}}
+	if s.after, err = a.head(ctx, port); err != nil {
+		return err
+	}
+	return s.run(ctx)
+}
+
+type statusWatch struct {
+	app  *app
+	last string
+}
+
+// show redraws the terminal, or, where there is none, adds a line when what matters has changed.
+func (w *statusWatch) show(st console.Status) error {
+	a := w.app
+	if !a.human() {
+		return a.emit(st)
+	}
+	p := a.page()
+	if a.terminal(a.out) {
+		p.b.WriteString("\x1b[H\x1b[J")
+		p.status(st)
+		return p.flush(a.out)
+	}
+	brief := briefly(st)
+	if brief == w.last {
+		return nil
+	}
+	w.last = brief
+	p.line("%s  %s", st.At.Format("15:04:05"), brief)
+	return p.flush(a.out)
+}
+
+// briefly is what matters of a status, without what changes all the time.
+func briefly(st console.Status) string {
+	var parts []string
+	for _, v := range slices.Sorted(maps.Keys(st.Weights)) {
+		parts = append(parts, fmt.Sprintf("%s %d%%", v, st.Weights[v]))
+	}
+	for _, r := range st.Releases {
+		parts = append(parts, fmt.Sprintf("%s ready %d/%d", r.Version, r.Ready, r.Wanted))
+	}
+	if r := st.Rollout; r != nil {
+		parts = append(parts, fmt.Sprintf("%s %s, step %d of %d", r.ID, state(*r), r.Step+1, len(r.Steps)))
+	}
+	if st.Health.Service != health.None {
+		parts = append(parts, fmt.Sprintf("%s %s", st.Health.Service, render.Clean(st.Health.Decision.Service.Reason)))
+	}
+	if n := len(st.Incidents); n > 0 {
+		parts = append(parts, fmt.Sprintf("incidents %d", n))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// state is a rollout's phase, and that it is paused.
+func state(r rollout.Rollout) string {
+	words := strings.ReplaceAll(string(r.Phase), "_", " ")
+	if r.Paused && !r.Phase.Ended() {
+		words = "paused while " + words
+	}
+	if r.Contained && !r.Phase.Ended() {
+		words += ", contained"
+	}
+	return words
+}

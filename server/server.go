@@ -1,0 +1,176 @@
+package server
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Server is a service's runtime: the HTTP stack around its routes, and its life from start to exit. Routes, checks and
+// components are added between [New] and [Server.Run].
+type Server struct {
+	cfg     Config
+	log     *logging
+	logger  *slog.Logger
+	metrics *metrics
+	health  *Health
+
+	router    *chi.Mux
+	fallback  http.Handler
+	own       map[string]http.Handler // the runtime's own pages, by path
+	responses sync.Pool
+	flight    flight
+	conns     connSet // of the public listener
+
+	components []Component
+	drainHooks []func(ctx context.Context)
+	admin      http.Handler
+	adminConn  []func(context.Context, net.Conn) context.Context
+
+	executable string // the program, as it was called at the start
+	starting   atomic.Bool
+	startedCh  chan struct{}
+	draining   atomic.Bool // unready: no new work should come
+	closing    atomic.Bool // every answer says Connection: close
+	addr       atomic.Pointer[net.Addr]
+}
+
+// Option changes a Server that [New] makes.
+type Option func(*options)
+
+type options struct {
+	logOutput io.Writer
+}
+
+// WithLogOutput sends the log to w instead of standard error. LOG_FILE wins over it.
+func WithLogOutput(w io.Writer) Option {
+	return func(o *options) { o.logOutput = w }
+}
+
+// New makes a server from its configuration. It opens the log; no port is opened before [Server.Run].
+func New(cfg Config, opts ...Option) (*Server, error) {
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	cfg = cfg.withDefaults()
+	if faults := cfg.conflicts(); len(faults) > 0 {
+		return nil, &ConfigError{Faults: faults}
+	}
+	executable, err := os.Executable()
+	if err != nil {
+		executable = os.Args[0]
+	}
+	log, err := newLogging(cfg, o.logOutput)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, log: log, logger: log.logger("server"), executable: executable, startedCh: make(chan struct{})}
+	s.metrics = newMetrics(
+		func() float64 { return float64(s.conns.count()) },
+		func() float64 { return float64(log.sink.lost.Load()) })
+	s.health = &Health{version: cfg.Version, phase: s.phase}
+	s.responses.New = func() any {
+		w := &response{server: s}
+		s.flight.assign(w)
+		return w
+	}
+	s.router = chi.NewRouter()
+	s.router.NotFound(notFound)
+	s.router.MethodNotAllowed(methodNotAllowed)
+	s.own = s.ownPages()
+	return s, nil
+}
+
+// ownPages are answered by the runtime on the public listener, before any route of the application.
+func (s *Server) ownPages() map[string]http.Handler {
+	pages := map[string]http.Handler{
+		"/health":         readOnly(s.health.live),
+		"/health/live":    readOnly(s.health.live),
+		"/health/ready":   readOnly(s.health.ready),
+		"/health/startup": readOnly(s.health.startup),
+	}
+	if s.cfg.PrometheusEnabled && s.cfg.PrometheusPort == "" {
+		pages["/metrics"] = readOnly(s.metrics.handler().ServeHTTP)
+	}
+	return pages
+}
+
+func readOnly(h http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			methodNotAllowed(w, r)
+			return
+		}
+		h(w, r)
+	})
+}
+
+// Router takes the application's routes and middleware.
+func (s *Server) Router() chi.Router { return s.router }
+
+// Fallback sets what answers requests that no route takes. Its endpoint in metrics is "/*".
+func (s *Server) Fallback(h http.Handler) {
+	s.fallback = h
+	s.router.NotFound(h.ServeHTTP)
+	s.router.MethodNotAllowed(h.ServeHTTP)
+}
+
+// Health takes the checks that decide whether the service is ready.
+func (s *Server) Health() *Health { return s.health }
+
+// Registry is what /metrics shows; applications add their own collectors.
+func (s *Server) Registry() *prometheus.Registry { return s.metrics.registry }
+
+// Logger returns a logger for a part of the service, named in each of its lines.
+func (s *Server) Logger(name string) *slog.Logger { return s.log.logger(name) }
+
+// Component adds a part with a life of its own. Components start in the order they were added and stop in reverse.
+func (s *Server) Component(c Component) { s.components = append(s.components, c) }
+
+// OnDrain adds a function that is called when the server stops taking connections, before it waits for the open ones:
+// the place to close WebSockets with 1001 (going away), which end by no request's end. It runs beside others and ends
+// with ctx.
+func (s *Server) OnDrain(f func(ctx context.Context)) { s.drainHooks = append(s.drainHooks, f) }
+
+// AdminHandler serves h on the operations socket, Config.AdminSocket. [PeerFrom] tells who asks. Each connContext may
+// add to the context of a connection's requests.
+func (s *Server) AdminHandler(h http.Handler, connContext ...func(ctx context.Context, c net.Conn) context.Context) {
+	s.admin, s.adminConn = h, connContext
+}
+
+// Draining says whether the server has begun to stop.
+func (s *Server) Draining() bool { return s.draining.Load() }
+
+// Addr is the address of the public listener, nil before it listens.
+func (s *Server) Addr() net.Addr {
+	if a := s.addr.Load(); a != nil {
+		return *a
+	}
+	return nil
+}
+
+// Reasons for being unready that are not a dependency's.
+const (
+	phaseStarting = "starting"
+	phaseDraining = "draining"
+)
+
+func (s *Server) phase() string {
+	switch {
+	case s.draining.Load():
+		return phaseDraining
+	case s.starting.Load():
+		return phaseStarting
+	}
+	return ""
+}

@@ -1,0 +1,115 @@
+package server
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+)
+
+// response is the one ResponseWriter around net/http's: it adds headers when they are sent, and remembers the status and
+// size for metrics and the log. It is pooled; a hijacked one is not, since what holds the connection may hold it too.
+type response struct {
+	http.ResponseWriter
+	server   *Server
+	request  *http.Request // as the handlers see it
+	ctx      *requestContext
+	route    chi.Context
+	start    time.Time
+	bytes    int64
+	status   int // 0 until headers are sent
+	own      bool
+	hijacked net.Conn // the connection, once a handler has taken it
+
+	shard      *flightShard // links of the list of requests in flight
+	prev, next *response
+}
+
+// Unwrap gives http.ResponseController the writer below.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// WriteHeader sends the headers, adding the runtime's where the handler has not set them.
+func (w *response) WriteHeader(status int) {
+	if w.status != 0 || w.hijacked != nil {
+		w.ResponseWriter.WriteHeader(status) // net/http logs the superfluous call
+		return
+	}
+	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
+		w.ResponseWriter.WriteHeader(status) // informational: the real headers follow
+		return
+	}
+	w.status = status
+	h := w.Header()
+	for _, f := range securityHeaders {
+		f.set(h)
+	}
+	if w.request.TLS != nil {
+		strictTransport.set(h)
+	}
+	if _, ok := h[headerRequestID]; !ok {
+		h[headerRequestID] = w.ctx.id[:]
+	}
+	if status != http.StatusSwitchingProtocols && w.server.closing.Load() {
+		h["Connection"] = connectionClose
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write sends a part of the body.
+func (w *response) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// WriteString sends a part of the body without copying it.
+func (w *response) WriteString(s string) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	n, err := io.WriteString(w.ResponseWriter, s)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// ReadFrom sends the body from a reader: for files and sockets, inside the kernel.
+func (w *response) ReadFrom(r io.Reader) (int64, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	n, err := io.Copy(w.ResponseWriter, r)
+	w.bytes += n
+	return n, err
+}
+
+// Flush sends what is buffered.
+func (w *response) Flush() {
+	// Flush of http.Flusher has no error to return; the next Write has it.
+	_ = w.FlushError()
+}
+
+// FlushError sends what is buffered, as http.ResponseController asks for it.
+func (w *response) FlushError() error {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// Hijack hands the connection to the handler. It stays known to the server, which waits for it when it stops.
+func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err == nil {
+		w.hijacked = c
+		if w.status == 0 {
+			w.status = http.StatusSwitchingProtocols
+		}
+	}
+	return c, rw, err
+}

@@ -72,11 +72,13 @@ func (in Incidents) change(e journal.Event) (Incidents, error) {
 	out := slices.Clone(in)
 	i := &out[at]
 	if e.Kind == IncidentEscalated {
-		opened, by := i.OpenedAt, i.OpenedBy
-		if err := e.Decode(i); err != nil {
+		var worse Incident
+		if err := e.Decode(&worse); err != nil {
 			return in, err
 		}
-		i.ID, i.OpenedAt, i.OpenedBy = e.Subject, opened, by
+		worse.ID, worse.OpenedAt, worse.OpenedBy = e.Subject, i.OpenedAt, i.OpenedBy
+		worse.AckedAt, worse.AckedBy = time.Time{}, "" // whoever saw it saw something milder
+		*i = worse
 		return out, nil
 	}
 	var n IncidentNote

@@ -68,6 +68,9 @@ func (m Matrix) Spans() []time.Duration {
 	return out
 }
 
+// rounding forgives the last digits of a floating-point rate that is exactly at its limit.
+const rounding = 1e-9
+
 // Burn is how many times faster than the objective allows the error budget goes over the window.
 func (m Matrix) Burn(w Window) float64 { return w.Rate() / (1 - m.Objective) }
 
@@ -107,7 +110,7 @@ func (m Matrix) judge(name string, a Arm, settled bool, rows *[]Row) Verdict {
 	for _, r := range m.Rules {
 		long, short := a.window(r.Long), a.window(r.Short)
 		burn := min(m.Burn(long), m.Burn(short))
-		hit := burn >= r.Burn && long.Requests >= m.MinRequests && long.Errors >= m.MinErrors
+		hit := burn >= r.Burn*(1-rounding) && long.Requests >= m.MinRequests && long.Errors >= m.MinErrors
 		if settled && r.Severity != P0 && long.Covered < r.Short {
 			hit = false // a service just started has no past to be judged over hours by
 		}

@@ -132,7 +132,7 @@ func TestStreamCrashIsTold(t *testing.T) {
 	t.Parallel()
 	socket, log := serve(t, scripted{watch: func(context.Context, uint64) iter.Seq2[any, error] {
 		return func(func(any, error) bool) { panic("boom") }
-	}}, quick)
+	}}, times{body: time.Second, write: time.Second, heartbeat: time.Hour, opening: time.Hour})
 	status, body := do(t, client(t, socket), "GET", "/v1/watch", "", nil)
 	if status != 500 || !strings.Contains(body, `"code":"internal"`) {
 		t.Errorf("%d %s, want 500 and the code internal", status, body)

@@ -83,7 +83,7 @@ func TestBadReleases(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := newBench(t)
-	short := func(s *Spec) { s.Probe.StartTimeout, s.Probe.Timeout = 400*time.Millisecond, 100*time.Millisecond }
+	short := func(s *Spec) { s.Probe.StartTimeout, s.Probe.Timeout = 2*time.Second, 400*time.Millisecond }
 	cases := []struct {
 		name   string
 		change func(*Spec)
@@ -91,10 +91,10 @@ func TestBadReleases(t *testing.T) {
 		want   []string
 	}{
 		{"exits", nil, []string{"exit=3"}, []string{"exited with status 3 before it was ready"}},
-		{"deaf", short, []string{"deaf"}, []string{"did not listen on 127.0.0.1:", "within 400ms", "$PORT"}},
-		{"hangs", short, []string{"hang"}, []string{"was not ready within 400ms", "GET /health/ready timed out after 100ms"}},
+		{"deaf", short, []string{"deaf"}, []string{"did not listen on 127.0.0.1:", "within 2s", "$PORT"}},
+		{"hangs", short, []string{"hang"}, []string{"was not ready within 2s", "GET /health/ready timed out after 400ms"}},
 		{"refuses", func(s *Spec) { short(s); s.Probe.Path = "/ready-file" }, []string{"refuse=/"},
-			[]string{"was not ready within 400ms: GET /ready-file answered 500: database is away"}},
+			[]string{"was not ready within 2s: GET /ready-file answered 500: database is away"}},
 		{"missing", func(s *Spec) { s.Command = []string{"/nowhere/shop"} }, nil, []string{"/nowhere/shop does not exist"}},
 		{"unknown", func(s *Spec) { s.Command = []string{"no-such-command"} }, nil, []string{`"no-such-command" is neither in PATH`}},
 		{"unexecutable", func(s *Spec) { s.Command = []string{plain} }, nil, []string{plain + " is not executable", "chmod"}},

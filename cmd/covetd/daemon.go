@@ -52,7 +52,7 @@ func newDaemon(cfg server.Config, log *slog.Logger, version string) *daemon {
 // attach puts the daemon's parts into the server's life.
 func (d *daemon) attach(s *server.Server) {
 	s.Fallback(d.balancer)
-	s.OnDrain(func(context.Context) { d.balancer.GoAway() })
+	s.OnDrain(d.endStreams)
 	peers := admin.NewPeers()
 	s.AdminHandler(admin.New(d.backend, peers.Identify, d.log.With("logger", "admin")))
 	s.Health().Register(server.Check{Name: "instances", Required: true, Timeout: time.Second, Run: d.checkInstances})
@@ -130,6 +130,23 @@ func (d *daemon) stopWorkers(ctx context.Context) error {
 		return nil // it never started
 	}
 	return d.supervisor.Close(ctx)
+}
+
+// endStreams ends what no request's end would: WebSockets at once, and, once half of the time for requests has passed, the
+// workers with the streams they still answer, which only they can end properly. The engine must not see its instances go.
+func (d *daemon) endStreams(ctx context.Context) {
+	d.balancer.GoAway()
+	end, _ := ctx.Deadline()
+	half := time.NewTimer(time.Until(end) / 2)
+	defer half.Stop()
+	select {
+	case <-ctx.Done():
+		return
+	case <-half.C:
+	}
+	if err := errors.Join(d.stopEngine(ctx), d.stopWorkers(ctx)); err != nil {
+		d.log.Warn("not everything under way ended in time", "error", err)
+	}
 }
 
 // checkInstances is covetd's readiness: somebody can answer.

@@ -161,8 +161,12 @@ func (p *place) clear() {
 		p.t.Logf("covetd's log:\n%s", p.log.tail(150))
 	}
 	for _, pid := range covetdsOf(p.dir) {
-		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have gone since
+		kill(p.t, pid)
 	}
+	if p.ended != nil {
+		<-p.ended
+	}
+	p.await(10*time.Second, "every covetd is gone", func() bool { return len(covetdsOf(p.dir)) == 0 })
 	p.awaitNoWorkers(10 * time.Second)
 }
 

@@ -90,9 +90,7 @@ func TestACommandThatCannotBeRunIsRefused(t *testing.T) {
 	if a := p.must(1, "rollout", "start", "v1.1.0", "--watch"); !a.says(program, "was replaced") {
 		t.Errorf("a program that was replaced: %s", a)
 	}
-	if err := os.Remove(program); err != nil {
-		t.Fatal(err)
-	}
+	remove(t, program)
 	if a := p.must(1, "rollout", "start", "v1.1.0", "--watch"); !a.says(program, "does not exist") {
 		t.Errorf("a program that was removed: %s", a)
 	}
@@ -124,6 +122,13 @@ func TestAFailureThatCannotBeUndoneSaysSo(t *testing.T) {
 func writeFile(t *testing.T, name, text string, mode os.FileMode) {
 	t.Helper()
 	if err := os.WriteFile(name, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func remove(t *testing.T, name string) {
+	t.Helper()
+	if err := os.Remove(name); err != nil {
 		t.Fatal(err)
 	}
 }

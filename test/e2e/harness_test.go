@@ -74,6 +74,8 @@ type place struct {
 	url  string
 	env  []string
 
+	program string // covetd; another copy of it may be given before it is started
+
 	cmd   *exec.Cmd
 	ended chan struct{}
 	exit  error
@@ -105,7 +107,7 @@ func placeAt(t *testing.T, dir string, env ...string) *place {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	p := &place{t: t, dir: dir, addr: addr, url: "http://" + addr, log: newLog(t)}
+	p := &place{t: t, dir: dir, addr: addr, url: "http://" + addr, log: newLog(t), program: built.covetd}
 	p.env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "SERVICE=shop", "LOG_LEVEL=info", "LOG_FORMAT=text"}, env...)
 	t.Cleanup(p.clear)
 	return p
@@ -134,7 +136,7 @@ func empty(t *testing.T, env ...string) *place {
 // start starts covetd, and does not wait for it.
 func (p *place) start(args ...string) {
 	p.t.Helper()
-	p.cmd = exec.Command(built.covetd, append([]string{"--data-dir", p.dir, "--listen", p.addr, "--env-file", ""}, args...)...)
+	p.cmd = exec.Command(p.program, append([]string{"--data-dir", p.dir, "--listen", p.addr, "--env-file", ""}, args...)...)
 	p.cmd.Env, p.cmd.Dir = p.env, p.dir
 	p.cmd.Stdout, p.cmd.Stderr = p.log.File, p.log.File
 	p.launch()
@@ -155,14 +157,40 @@ func (p *place) launch() {
 	}()
 }
 
+// adopt makes the place's covetd a process that has taken over from the one that was started here.
+func (p *place) adopt(pid int) {
+	p.t.Helper()
+	if pid == p.cmd.Process.Pid {
+		return
+	}
+	<-p.ended
+	process, err := os.FindProcess(pid)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.cmd = &exec.Cmd{Process: process}
+	ended := make(chan struct{})
+	p.ended = ended
+	go func() {
+		defer close(ended)
+		for syscall.Kill(pid, 0) == nil { // it is no child of ours: it can only be asked for
+			time.Sleep(20 * time.Millisecond)
+		}
+	}()
+}
+
 // clear kills what is left of a place, and fails the test when covetd did not end its own.
 func (p *place) clear() {
 	if p.t.Failed() {
 		p.t.Logf("covetd's log:\n%s", p.log.tail(150))
 	}
 	for _, pid := range covetdsOf(p.dir) {
-		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have gone since
+		kill(p.t, pid)
 	}
+	if p.ended != nil {
+		<-p.ended
+	}
+	p.await(10*time.Second, "every covetd is gone", func() bool { return len(covetdsOf(p.dir)) == 0 })
 	p.awaitNoWorkers(10 * time.Second)
 }
 

@@ -47,6 +47,9 @@ func TestARolloutSurvivesTheDeathOfCovetd(t *testing.T) {
 		from := p.status().Stable
 		to := []string{other(from), "v1.2.0", other(from), "v1.3.0"}[i%4]
 		args := append([]string{"rollout", "start", to, "--force"}, strategies[i%3]...)
+		if i%8 == 6 {
+			args = []string{"rollback", "--to", to, "--detach"}
+		}
 		if to == "v1.2.0" { // it must not get through before there were enough requests to judge it by
 			args = append(args, "--bake", "10s")
 		}

@@ -48,4 +48,5 @@ func (p *place) handOver() {
 	if code := p.awaitEnd(90 * time.Second); code != 0 {
 		p.t.Errorf("the old covetd ended with %d", code)
 	}
+	p.adopt(p.status().PID)
 }

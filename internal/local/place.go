@@ -26,20 +26,7 @@ func WritePlace(dataDir string, p Place) error {
 	if err != nil {
 		return fmt.Errorf("encode what covetd says of itself: %w", err)
 	}
-	path := placePath(dataDir)
-	temp, err := os.CreateTemp(dataDir, ".covetd.json.*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	_, err = temp.Write(append(raw, '\n'))
-	err = errors.Join(err, temp.Chmod(0o644), temp.Sync(), temp.Close())
-	if err == nil {
-		err = os.Rename(temp.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, errors.Join(err, os.Remove(temp.Name())))
-	}
-	return nil
+	return writeWhole(placePath(dataDir), append(raw, '\n'))
 }
 
 // ReadPlace reads it. A data directory that no covetd has used yet gives the zero Place.

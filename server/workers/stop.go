@@ -46,6 +46,7 @@ func (w *worker) tell(p *process) time.Time {
 // drain takes a running instance out of the traffic and waits for its requests. After the drain time-out it tells the process
 // to end, with what is left in flight: streams have no end of their own, and only the application can give them a proper one.
 // It returns when it told it so, if it had to. What the application has not ended by the end of the stop grace is cut.
+// A Close that has less time than the drain time-out tells it earlier.
 func (w *worker) drain(p *process) (told time.Time) {
 	w.enter(StateDraining)
 	left := make(chan struct{})
@@ -55,14 +56,21 @@ func (w *worker) drain(p *process) (told time.Time) {
 	}()
 	late := time.NewTimer(w.spec.DrainTimeout)
 	defer late.Stop()
-	select {
-	case <-late.C:
-		told = w.tell(p)
-		<-left
-	case <-left:
+	closing := w.s.closing
+	for {
+		select {
+		case <-left:
+			w.joined = false
+			return told
+		case <-closing:
+			closing = nil
+			if end := w.s.deadline; !end.IsZero() && told.IsZero() {
+				late.Reset(min(w.spec.DrainTimeout, time.Until(end)-w.spec.StopGrace))
+			}
+		case <-late.C:
+			told = w.tell(p)
+		}
 	}
-	w.joined = false
-	return told
 }
 
 // leave takes the instance out of the traffic and waits for its requests: until they have ended, the time for that is up, the

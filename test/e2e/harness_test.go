@@ -137,6 +137,12 @@ func (p *place) start(args ...string) {
 	p.cmd = exec.Command(built.covetd, append([]string{"--data-dir", p.dir, "--listen", p.addr, "--env-file", ""}, args...)...)
 	p.cmd.Env, p.cmd.Dir = p.env, p.dir
 	p.cmd.Stdout, p.cmd.Stderr = p.log.File, p.log.File
+	p.launch()
+}
+
+// launch starts the command that covetd is.
+func (p *place) launch() {
+	p.t.Helper()
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
@@ -298,7 +304,7 @@ func (p *place) trying() (console.Status, bool) {
 
 func (p *place) history() []rollout.Rollout {
 	p.t.Helper()
-	return decode[[]rollout.Rollout](p.t, p.must(0, "rollout", "history", "-o", "json"))
+	return decode[[]rollout.Rollout](p.t, p.must(0, "rollout", "history", "-n", "1000", "-o", "json"))
 }
 
 func decode[T any](t *testing.T, a answer) T {

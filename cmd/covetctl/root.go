@@ -41,7 +41,7 @@ covetctl rollback --reason "checkout answers 500"`,
 	a.globalFlags(c)
 	c.AddGroup(&cobra.Group{ID: "see", Title: "See"}, &cobra.Group{ID: "act", Title: "Act"}, &cobra.Group{ID: "other", Title: "Other"})
 	for group, commands := range map[string][]*cobra.Command{
-		"see":   {a.statusCommand(), a.logsCommand(), a.auditCommand(), a.attachCommand()},
+		"see":   {a.statusCommand(), a.instancesCommand(), a.logsCommand(), a.auditCommand(), a.attachCommand()},
 		"act":   {a.releaseCommand(), a.rolloutCommand(), a.rollbackCommand(), a.incidentCommand()},
 		"other": {a.configCommand(), a.versionCommand(), a.completionCommand(), a.exitCodesTopic()},
 	} {

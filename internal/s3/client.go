@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net/http"
 	"net/url"
 	"os"
@@ -36,7 +37,7 @@ type Options struct {
 	// SSE asks the server to encrypt: "", "AES256" (SSE-S3) or "aws:kms" (SSE-KMS, with KMSKeyID or the bucket's key).
 	SSE      string
 	KMSKeyID string
-	// Attempts bounds how often one request is tried; 0 means 8.
+	// Attempts bounds how often one request is tried; 0 means 10.
 	Attempts int
 }
 
@@ -95,7 +96,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 func loadOptions(o Options, hc *awshttp.BuildableClient) []func(*config.LoadOptions) error {
 	attempts := o.Attempts
 	if attempts == 0 {
-		attempts = 8
+		attempts = 10
 	}
 	opts := []func(*config.LoadOptions) error{
 		config.WithHTTPClient(hc),
@@ -104,7 +105,7 @@ func loadOptions(o Options, hc *awshttp.BuildableClient) []func(*config.LoadOpti
 		config.WithRetryer(func() aws.Retryer {
 			return retry.NewStandard(func(ro *retry.StandardOptions) {
 				ro.MaxAttempts = attempts
-				ro.MaxBackoff = 5 * time.Second
+				ro.Backoff = retry.BackoffDelayerFunc(pause)
 				ro.RateLimiter = noRateLimit{}
 			})
 		}),
@@ -113,6 +114,13 @@ func loadOptions(o Options, hc *awshttp.BuildableClient) []func(*config.LoadOpti
 		opts = append(opts, config.WithRegion(o.Region))
 	}
 	return opts
+}
+
+// pause is how long to wait before the next try: 50 ms doubling up to 5 s, half of it by chance, so that many clients of
+// a server that stumbled don't come back at the same instant.
+func pause(attempt int, _ error) (time.Duration, error) {
+	d := min(50*time.Millisecond<<min(max(attempt-1, 0), 10), 5*time.Second)
+	return d/2 + mathrand.N(d/2), nil
 }
 
 // noRateLimit lets every retry through: attempts and back-off bound them already, and the SDK's token bucket would

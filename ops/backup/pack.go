@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 )
 
 // Sizes of the format's parts, in bytes. A reader accepts others within the limits.
@@ -27,6 +28,9 @@ const (
 type packIndex struct {
 	units  []packUnit
 	chunks []chunk // of all units, in order
+
+	once sync.Once
+	offs []uint32
 }
 
 type packUnit struct {
@@ -47,8 +51,8 @@ func (x *packIndex) chunksOf(unit int) []chunk {
 	return x.chunks[u.first : u.first+u.n]
 }
 
-func (x *packIndex) add(clen int, raw []byte, hash uint64, chunks []chunk) {
-	x.units = append(x.units, packUnit{uint32(clen), uint32(len(raw)), hash, len(x.chunks), len(chunks)})
+func (x *packIndex) add(clen, rlen int, hash uint64, chunks []chunk) {
+	x.units = append(x.units, packUnit{uint32(clen), uint32(rlen), hash, len(x.chunks), len(chunks)})
 	x.chunks = append(x.chunks, chunks...)
 }
 

@@ -79,3 +79,10 @@ func TestPackFooter(t *testing.T) {
 		}
 	}
 }
+
+func FuzzScanSegment(f *testing.F) {
+	f.Add(segmentBytes(Segment{1, 1}, 42, 1<<20)[:3*walPage], []byte(nil))
+	f.Fuzz(func(_ *testing.T, data, next []byte) {
+		ScanSegment(data[:len(data)-len(data)%walPage], next[:len(next)-len(next)%walPage])
+	})
+}

@@ -210,3 +210,20 @@ func (c Cluster) missing(ctx context.Context, first, last Segment, size int64) (
 	}
 	return out, nil
 }
+
+// Facts reads what the records that begin in an archived segment say. next is the one that follows it; nil where there
+// is none.
+func (c Cluster) Facts(ctx context.Context, s Segment, next *Segment, size int64) (Facts, error) {
+	data, err := c.FetchWAL(ctx, s.Name(size))
+	if err != nil {
+		return Facts{}, err
+	}
+	if next == nil {
+		return ScanSegment(data, nil), nil
+	}
+	after, err := c.FetchWAL(ctx, next.Name(size))
+	if err != nil {
+		return Facts{}, err
+	}
+	return ScanSegment(data, after), nil
+}

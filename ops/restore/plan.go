@@ -252,3 +252,8 @@ func point(m *backup.Mark, err error) (*Point, error) {
 	}
 	return &Point{m.LSN, m.Time, m.XID}, nil
 }
+
+// End is the LSN up to which WAL is fetched at the most.
+func (p *Plan) End() backup.LSN {
+	return p.Segments[len(p.Segments)-1].End(p.Backup.SegmentSize)
+}

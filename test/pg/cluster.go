@@ -25,6 +25,7 @@ import (
 type Cluster struct {
 	Dir  string // the data directory
 	Port int
+	Env  []string // of the server, and so of its archive_command; nil: the test's
 	tb   testing.TB
 }
 
@@ -32,6 +33,7 @@ type Cluster struct {
 type Options struct {
 	NoChecksums bool
 	Settings    map[string]string // of postgresql.conf
+	Env         []string          // of the server
 }
 
 // Bin returns PostgreSQL's folder of binaries, the newest version's. Where there is none the test fails, or is skipped
@@ -67,7 +69,7 @@ func version(dir string) int {
 // Start makes a cluster and starts its server, which ends with the test.
 func Start(tb testing.TB, o Options) *Cluster {
 	tb.Helper()
-	c := &Cluster{Dir: filepath.Join(Dir(tb), "data"), tb: tb}
+	c := &Cluster{Dir: filepath.Join(Dir(tb), "data"), Env: o.Env, tb: tb}
 	args := []string{"-D", c.Dir, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"}
 	if !o.NoChecksums {
 		args = append(args, "--data-checksums")
@@ -174,6 +176,7 @@ func (c *Cluster) Run() {
 	log := filepath.Join(filepath.Dir(c.Dir), "server.log")
 	opts := fmt.Sprintf("-p %d -c listen_addresses=127.0.0.1 -k %s", c.Port, filepath.Dir(c.Dir))
 	cmd := Command(c.tb, filepath.Join(Bin(c.tb), "pg_ctl"), "-D", c.Dir, "-l", log, "-o", opts, "-w", "-t", "60", "start")
+	cmd.Env = c.Env
 	// Without pipes: the server inherits what pg_ctl has, and would keep them open.
 	if err := cmd.Run(); err != nil {
 		text, readErr := os.ReadFile(log)
@@ -228,11 +231,17 @@ func (c *Cluster) Exec(statements ...string) {
 // One returns the single value that a query yields, as text.
 func (c *Cluster) One(query string, args ...any) string {
 	c.tb.Helper()
+	return c.Value("SELECT ("+query+")::text", args...)
+}
+
+// Value is One for a statement that yields text by itself, such as INSERT … RETURNING.
+func (c *Cluster) Value(query string, args ...any) string {
+	c.tb.Helper()
 	ctx := context.Background()
 	conn := c.Connect()
 	defer func() { _ = conn.Close(ctx) }()
 	var v *string
-	if err := conn.QueryRow(ctx, "SELECT ("+query+")::text", args...).Scan(&v); err != nil {
+	if err := conn.QueryRow(ctx, query, args...).Scan(&v); err != nil {
 		c.tb.Fatalf("%s: %v", query, err)
 	}
 	if v == nil {

@@ -56,12 +56,11 @@ func newBench(t *testing.T, kind string) *bench {
 	dir := pgtest.Dir(t)
 	b := &bench{t: t, bin: filepath.Join(dir, programName), repo: "file://" + dir + "/repo"}
 	copyProgram(t, b.bin)
-	b.env = append(os.Environ(), "COVET_SERVICE=orders")
+	b.env = append(os.Environ(), "COVET_SERVICE=orders", "AWS_ACCESS_KEY_ID="+s3test.AccessKey, "AWS_SECRET_ACCESS_KEY="+s3test.SecretKey)
 	if kind == "s3" {
 		srv := s3test.Start(t)
 		b.repo = "s3://" + srv.Bucket(t) + "/prod"
-		b.env = append(b.env, "COVET_S3_ENDPOINT="+srv.Endpoint, "S3_REGION=us-east-1",
-			"AWS_ACCESS_KEY_ID="+s3test.AccessKey, "AWS_SECRET_ACCESS_KEY="+s3test.SecretKey)
+		b.env = append(b.env, "COVET_S3_ENDPOINT="+srv.Endpoint, "S3_REGION=us-east-1")
 	}
 	b.env = append(b.env, "COVET_REPO="+b.repo)
 	return b

@@ -26,6 +26,7 @@ type repoFlags struct {
 	endpoint, region, caFile   string
 	sse, kmsKey                string
 	virtualHost                bool
+	attempts                   int
 	system                     string
 	databaseURL                string
 }
@@ -40,6 +41,7 @@ func (f *repoFlags) add(cmd *cobra.Command) {
 	fs.StringVar(&f.caFile, "s3-ca-file", os.Getenv("COVET_S3_CA_FILE"), "PEM file of authorities to trust besides the system's (COVET_S3_CA_FILE)")
 	fs.StringVar(&f.sse, "s3-sse", os.Getenv("COVET_S3_SSE"), "encryption by the S3 server: AES256 or aws:kms (COVET_S3_SSE)")
 	fs.StringVar(&f.kmsKey, "s3-kms-key", os.Getenv("COVET_S3_KMS_KEY"), "key for aws:kms; default the bucket's (COVET_S3_KMS_KEY)")
+	fs.IntVar(&f.attempts, "s3-attempts", 10, "how often one request to the S3 server is tried, with pauses up to 5 s")
 	fs.BoolVar(&f.virtualHost, "s3-virtual-host", os.Getenv("COVET_S3_VIRTUAL_HOST") == "true", "put the bucket into the endpoint's host name (COVET_S3_VIRTUAL_HOST)")
 }
 
@@ -74,7 +76,7 @@ func (f *repoFlags) open(ctx context.Context) (backup.Repository, error) {
 	case u.Scheme == "s3":
 		r.Store, err = s3.Open(ctx, s3.Options{
 			Bucket: u.Host, Prefix: strings.Trim(u.Path, "/"), Endpoint: f.endpoint, Region: f.region, CAFile: f.caFile,
-			SSE: f.sse, KMSKeyID: f.kmsKey, VirtualHost: f.virtualHost,
+			SSE: f.sse, KMSKeyID: f.kmsKey, VirtualHost: f.virtualHost, Attempts: f.attempts,
 		})
 	default:
 		err = fmt.Errorf("--repo %q: write file:///DIR or s3://BUCKET/PREFIX", f.repo)

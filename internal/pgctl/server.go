@@ -150,21 +150,26 @@ func (e *DiedError) Error() string {
 	return fmt.Sprintf("PostgreSQL in %s ended before it reached the target; it said:\n%s", e.Dir, e.Log)
 }
 
-// Wait returns when the server has ended its recovery and takes writes. report is called with what it has replayed, at
-// most a few times a second.
+// startGrace is how long a server may take to make its postmaster.pid.
+const startGrace = 5 * time.Second
+
+// Wait returns when the server, just started, has ended its recovery and takes writes. report is called with what it has
+// replayed, at most a few times a second.
 func (s Server) Wait(ctx context.Context, report func(State)) (Outcome, error) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
+	started, seen := time.Now(), false
 	for {
 		alive := s.alive()
+		seen = seen || alive
 		st, err := s.Control(ctx)
 		if err != nil {
 			return Outcome{}, err
 		}
-		if alive && st.Cluster == "in production" {
+		if alive && st.Cluster == "in production" && !s.recovering() {
 			return s.outcome()
 		}
-		if !alive {
+		if !alive && (seen || time.Since(started) > startGrace) {
 			return Outcome{}, &DiedError{s.Dir, s.lastWords()}
 		}
 		report(st)
@@ -174,6 +179,13 @@ func (s Server) Wait(ctx context.Context, report func(State)) (Outcome, error) {
 			return Outcome{}, ctx.Err()
 		}
 	}
+}
+
+// recovering says whether the server has yet to end its recovery. Until it begins, the control file is that of the
+// server which was backed up, "in production".
+func (s Server) recovering() bool {
+	_, err := os.Stat(filepath.Join(s.Dir, "recovery.signal"))
+	return err == nil
 }
 
 // alive says whether the process that postmaster.pid names is there.

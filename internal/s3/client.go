@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/logging"
 )
 
 // Options says where a bucket is and how to speak to it. Credentials come from where the AWS tools take them: the
@@ -100,6 +101,7 @@ func loadOptions(o Options, hc *awshttp.BuildableClient) []func(*config.LoadOpti
 	}
 	opts := []func(*config.LoadOptions) error{
 		config.WithHTTPClient(hc),
+		config.WithLogger(logging.Nop{}), // what matters comes back as an error
 		config.WithRequestChecksumCalculation(aws.RequestChecksumCalculationWhenRequired),
 		config.WithResponseChecksumValidation(aws.ResponseChecksumValidationWhenRequired),
 		config.WithRetryer(func() aws.Retryer {

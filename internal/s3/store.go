@@ -122,6 +122,8 @@ func explain(err error) error {
 		return fmt.Errorf("%w (check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, the region and this machine's clock)", err)
 	case status(err) == http.StatusMovedPermanently:
 		return fmt.Errorf("%w (the bucket is in another region: set S3_REGION)", err)
+	case strings.Contains(err.Error(), "get credentials"):
+		return fmt.Errorf("%w (there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)", err)
 	case strings.Contains(err.Error(), "x509:"):
 		return fmt.Errorf("%w (name the authority's PEM file in COVET_S3_CA_FILE)", err)
 	}

@@ -69,7 +69,8 @@ func Make(ctx context.Context, in Input) (*Plan, error) {
 		if !errors.As(err, &u) {
 			return nil, err
 		}
-		if failure == nil || failure.early { // tell of the newest backup that could have been used
+		// Tell of the newest backup that could have been used, or of the hole that the target may be in.
+		if failure == nil || failure.early || u.gap && !failure.gap {
 			failure = u
 		}
 	}
@@ -204,6 +205,7 @@ func (in Input) tooEarly(c *chain) error {
 func (in Input) unreachable(ctx context.Context, c *chain, reason string) error {
 	u := &UnreachableError{Target: in.Target, Reason: reason}
 	if c.missing != nil {
+		u.gap = true
 		u.Reason += ", but WAL segment " + c.missing.Name(c.head.SegmentSize) + " is missing (covetctl backup gaps)"
 	}
 	if !c.whole() {

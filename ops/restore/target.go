@@ -60,6 +60,7 @@ type UnreachableError struct {
 	Nearest string // a point that can be reached, and how to ask for it; empty where there is none
 
 	early bool // the target lies before the backup: an older one may do
+	gap   bool // the log has a hole, in which the target may be
 }
 
 func (e *UnreachableError) Error() string {

@@ -84,6 +84,7 @@ func flipBit(t *testing.T, pattern string) {
 }
 
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	s := newScene(t)
 	t.Run("a flipped bit in a pack", s.flippedPack)
 	t.Run("a flipped bit in a manifest", s.flippedManifest)

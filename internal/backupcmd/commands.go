@@ -22,7 +22,7 @@ The repository is named by --repo or COVET_REPO: file:///DIR or s3://BUCKET/PREF
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(runCommand(), listCommand(), showCommand(), verifyCommand(), gapsCommand(), expireCommand())
+	cmd.AddCommand(runCommand(), listCommand(), showCommand(), verifyCommand(), gapsCommand(), expireCommand(), initCommand())
 	return cmd
 }
 

@@ -58,7 +58,7 @@ func Start(tb testing.TB) *Server {
 	}
 	tb.Cleanup(func() {
 		_ = s.cmd.Process.Kill() // fails only where it has died already
-		_ = <-ended // killed
+		_ = <-ended              // killed
 		close(stop)
 		_ = log.Close()
 	})

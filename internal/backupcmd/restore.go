@@ -65,6 +65,7 @@ is restored.`,
 	fs.StringVar(&f.owner, "owner", "postgres", "user who gets the files, where this runs as root")
 	fs.StringVar(&f.pgBin, "pg-bin", "", "folder of PostgreSQL's binaries; default found by the version")
 	fs.StringVar(&f.pgOptions, "pg-options", "", "options for the server's command line with --start")
+	cmd.AddCommand(drillCommand())
 	return cmd
 }
 
@@ -236,7 +237,7 @@ func (f *restoreFlags) execute(ctx context.Context, cmd *cobra.Command, job rest
 }
 
 // restoreCommand is the shell command by which PostgreSQL fetches its log with this very program.
-func (f *restoreFlags) restoreCommand(id backup.SystemID) (string, error) {
+func (f *repoFlags) restoreCommand(id backup.SystemID) (string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return "", fmt.Errorf("find this program: %w", err)

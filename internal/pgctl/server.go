@@ -98,6 +98,8 @@ type State struct {
 	System   backup.SystemID
 	Timeline backup.Timeline
 	Replayed backup.LSN // at least; 0 when it doesn't recover
+	// Needs are the settings that a server which replays the log must have, at least: those of the one that wrote it.
+	Needs map[string]string
 }
 
 // Control reads the state.
@@ -109,7 +111,15 @@ func (s Server) Control(ctx context.Context) (State, error) {
 	return parseControl(out)
 }
 
+// needed are the settings, by their names in the control file.
+var needed = map[string]string{
+	"max_connections setting": "max_connections", "max_worker_processes setting": "max_worker_processes",
+	"max_wal_senders setting": "max_wal_senders", "max_prepared_xacts setting": "max_prepared_transactions",
+	"max_locks_per_xact setting": "max_locks_per_transaction",
+}
+
 func parseControl(out []byte) (st State, err error) {
+	st.Needs = map[string]string{}
 	lines := bufio.NewScanner(bytes.NewReader(out))
 	for lines.Scan() {
 		key, value, _ := strings.Cut(lines.Text(), ":")
@@ -125,6 +135,10 @@ func parseControl(out []byte) (st State, err error) {
 			st.Timeline = backup.Timeline(n)
 		case "Minimum recovery ending location":
 			st.Replayed, err = backup.ParseLSN(value)
+		default:
+			if name, ok := needed[key]; ok {
+				st.Needs[name] = value
+			}
 		}
 		if err != nil {
 			return st, fmt.Errorf("read the control file: %w", err)

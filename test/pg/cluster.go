@@ -26,7 +26,9 @@ type Cluster struct {
 	Dir  string // the data directory
 	Port int
 	Env  []string // of the server, and so of its archive_command; nil: the test's
-	tb   testing.TB
+	// ConfigFile is where postgresql.conf is; empty: in Dir.
+	ConfigFile string
+	tb         testing.TB
 }
 
 // Options change how a cluster is made.
@@ -175,6 +177,9 @@ func (c *Cluster) Run() {
 	}
 	log := filepath.Join(filepath.Dir(c.Dir), "server.log")
 	opts := fmt.Sprintf("-p %d -c listen_addresses=127.0.0.1 -k %s", c.Port, filepath.Dir(c.Dir))
+	if c.ConfigFile != "" {
+		opts += " -c config_file=" + c.ConfigFile
+	}
 	cmd := Command(c.tb, filepath.Join(Bin(c.tb), "pg_ctl"), "-D", c.Dir, "-l", log, "-o", opts, "-w", "-t", "60", "start")
 	cmd.Env = c.Env
 	// Without pipes: the server inherits what pg_ctl has, and would keep them open.

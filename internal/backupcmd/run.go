@@ -88,11 +88,15 @@ func (f *runFlags) backup(ctx context.Context, repo backup.Repository, dsn strin
 		return h, err
 	}
 	defer func() { err = errors.Join(err, wal.Close()) }()
+	wait := f.waitWAL
+	if !wal.Server().Archiving {
+		wait = 0 // nobody will bring it
+	}
 	src := pgwire.NewBaseBackup(dsn, pgwire.BaseBackupOptions{Label: f.label, Spread: f.spread, MaxRate: f.maxRate, NoVerify: f.noVerify, Notice: notice})
 	defer func() { err = errors.Join(err, src.Close()) }()
 	return backup.Run(ctx, backup.Job{
 		Repository: repo, Service: f.service, Source: src, WAL: wal, Codec: codec, Label: f.label, Full: f.full,
-		Workers: f.workers, WaitWAL: f.waitWAL, Report: f.progress(progress),
+		Workers: f.workers, WaitWAL: wait, Report: f.progress(progress),
 		Warn: func(err error) { _, _ = fmt.Fprintln(progress, "warning:", err) }, // a warning that can't be told is lost
 	})
 }

@@ -50,7 +50,8 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, o backup.PutOp
 	}
 	if o.IfAbsent {
 		if _, err := os.Lstat(target); err == nil {
-			return fmt.Errorf("put %s: %w", key, backup.ErrExists)
+			// Whoever wrote it may have died before its name was durable.
+			return fmt.Errorf("put %s: %w", key, errors.Join(backup.ErrExists, syncDir(filepath.Dir(target))))
 		}
 	}
 	if err := makeDirs(filepath.Join(s.root, tempDir)); err != nil {
@@ -100,7 +101,7 @@ func publish(temp, target string, ifAbsent bool) error {
 	}
 	err := os.Link(temp, target) // unlike a rename, fails where the name is taken
 	if errors.Is(err, fs.ErrExist) {
-		return backup.ErrExists
+		return errors.Join(backup.ErrExists, syncDir(dir))
 	}
 	if err != nil {
 		return err

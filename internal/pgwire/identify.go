@@ -23,6 +23,7 @@ type Server struct {
 	Version     int        // server_version_num
 	SegmentSize int64      // of WAL, bytes
 	Checksums   bool       // pages have them
+	Archiving   bool       // archive_mode isn't off
 	Time        time.Time
 }
 
@@ -70,7 +71,8 @@ func (c *conn) identify() (s Server, err error) {
 		return s, err
 	}
 	set, err := c.row(`SELECT current_setting('server_version_num'), current_setting('data_checksums'),
-		(SELECT setting FROM pg_settings WHERE name = 'wal_segment_size'), extract(epoch FROM clock_timestamp())`, 4)
+		(SELECT setting FROM pg_settings WHERE name = 'wal_segment_size'), extract(epoch FROM clock_timestamp()),
+		current_setting('archive_mode')`, 5)
 	if err != nil {
 		return s, err
 	}
@@ -80,7 +82,7 @@ func (c *conn) identify() (s Server, err error) {
 	if s.Version < oldest {
 		return s, fmt.Errorf("the server is PostgreSQL %d; %d and later are supported", s.Version/10000, oldest/10000)
 	}
-	s.Checksums = set[1] == "on"
+	s.Checksums, s.Archiving = set[1] == "on", set[4] != "off"
 	if s.SegmentSize, err = strconv.ParseInt(set[2], 10, 64); err != nil {
 		return s, fmt.Errorf("wal_segment_size: %w", err)
 	}

@@ -51,6 +51,9 @@ func OpenWAL(ctx context.Context, dsn string, notice func(*pgconn.PgError)) (*WA
 	return w, nil
 }
 
+// Server is what the server said of itself when it was connected to.
+func (w *WAL) Server() Server { return w.srv }
+
 // Close ends the connection and gives up the slot.
 func (w *WAL) Close() error { return w.c.close() }
 

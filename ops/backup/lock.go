@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -25,8 +26,20 @@ type Lock struct {
 	Renewed time.Time `json:"-"` // by the store's clock
 }
 
-// lock announces a backup and keeps announcing it until the returned function is called.
-func (c Cluster) lock(ctx context.Context, id string) (release func() error, err error) {
+// heldLock is the lock of a backup at work.
+type heldLock struct {
+	c       Cluster
+	key     string
+	text    []byte
+	cancel  context.CancelFunc
+	done    chan struct{}
+	mu      sync.Mutex
+	renewed time.Time
+	err     error // of the last renewal, where it failed
+}
+
+// lock announces a backup and keeps announcing it until it is released.
+func (c Cluster) lock(ctx context.Context, id string) (*heldLock, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		return nil, fmt.Errorf("lock the repository: %w", err)
@@ -35,40 +48,53 @@ func (c Cluster) lock(ctx context.Context, id string) (release func() error, err
 	if err != nil {
 		return nil, fmt.Errorf("lock the repository: %w", err)
 	}
-	key := c.key("locks", id)
-	if err := c.Store.Put(ctx, key, bytes.NewReader(text), PutOptions{}); err != nil {
+	l := &heldLock{c: c, key: c.key("locks", id), text: text, done: make(chan struct{}), renewed: time.Now()}
+	if err := c.Store.Put(ctx, l.key, bytes.NewReader(text), PutOptions{}); err != nil {
 		return nil, fmt.Errorf("lock the repository: %w", err)
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan error, 1)
-	go func() { done <- c.renew(ctx, key, text) }()
-	return func() error {
-		cancel()
-		err := <-done
-		clean, stop := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer stop()
-		return errors.Join(err, c.Store.Delete(clean, key))
-	}, nil
+	ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	go l.keep(ctx)
+	return l, nil
 }
 
-func (c Cluster) renew(ctx context.Context, key string, text []byte) error {
+// keep renews the lock until its context ends.
+func (l *heldLock) keep(ctx context.Context) {
+	defer close(l.done)
 	tick := time.NewTicker(lockRenewal)
 	defer tick.Stop()
-	renewed := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-tick.C:
 		}
-		err := c.Store.Put(ctx, key, bytes.NewReader(text), PutOptions{})
-		switch {
-		case err == nil:
-			renewed = time.Now()
-		case ctx.Err() == nil && time.Since(renewed) > lockExpiry/2:
-			return fmt.Errorf("the backup's lock could not be renewed since %s: %w", renewed.Format(time.TimeOnly), err)
+		began := time.Now()
+		err := l.c.Store.Put(ctx, l.key, bytes.NewReader(l.text), PutOptions{})
+		l.mu.Lock()
+		if l.err = err; err == nil {
+			l.renewed = began
 		}
+		l.mu.Unlock()
 	}
+}
+
+// held fails when others may have taken the backup for dead, and removed what it refers to.
+func (l *heldLock) held() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if age := time.Since(l.renewed); age > lockExpiry/2 {
+		return fmt.Errorf("the backup's lock could not be renewed for %s: %w", age.Round(time.Second), l.err)
+	}
+	return nil
+}
+
+// release ends the announcement.
+func (l *heldLock) release(ctx context.Context) error {
+	l.cancel()
+	<-l.done
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer stop()
+	return l.c.Store.Delete(ctx, l.key)
 }
 
 // Locks lists the backups at work. now is the present time: older locks are dead and left out.

@@ -43,12 +43,16 @@ func Run(ctx context.Context, j Job) (h Head, err error) {
 	}
 	c := j.Repository.Cluster(j.Service, start.System)
 	id := newID(start.Time)
-	release, err := c.lock(ctx, id)
+	lock, err := c.lock(ctx, id)
 	if err != nil {
 		return h, err
 	}
-	defer func() { err = errors.Join(err, release()) }()
 	r := &run{Job: j, c: c, meter: meter, m: &Manifest{Head: headOf(j, id, start)}}
+	defer func() {
+		if err := lock.release(ctx); err != nil { // it expires by itself
+			r.warn(fmt.Errorf("remove the backup's lock: %w", err))
+		}
+	}()
 	if err := r.copy(ctx, start.Total); err != nil {
 		return h, err
 	}
@@ -57,6 +61,12 @@ func Run(ctx context.Context, j Job) (h Head, err error) {
 		return h, err
 	}
 	meter.phase("manifest")
+	if err := r.present(ctx); err != nil {
+		return h, err
+	}
+	if err := lock.held(); err != nil {
+		return h, err
+	}
 	if err := c.mark(ctx); err != nil {
 		return h, err
 	}
@@ -200,6 +210,24 @@ func (r *run) ensureWAL(ctx context.Context) error {
 	}
 	_, err = r.c.PushWAL(ctx, first.Timeline.String()+".history", history, r.Codec)
 	return err
+}
+
+// present checks that every pack that the manifest is going to name is in the repository, with the right size.
+func (r *run) present(ctx context.Context) error {
+	sizes := map[string]int64{}
+	prefix := r.c.key("packs") + "/"
+	for o, err := range r.c.Store.List(ctx, prefix) {
+		if err != nil {
+			return fmt.Errorf("look for the backup's packs: %w", err)
+		}
+		sizes[strings.TrimPrefix(o.Key, prefix)] = o.Size
+	}
+	for _, p := range r.m.Packs {
+		if size, ok := sizes[p.Name]; !ok || size != p.Size {
+			return fmt.Errorf("%w: pack %s, which the backup refers to, has %d bytes in %s instead of %d: run covetctl backup verify, and this backup again with --full", ErrDamaged, p.Name, size, r.c.Where, p.Size)
+		}
+	}
+	return nil
 }
 
 func (r *run) takeWAL(ctx context.Context, first, last Segment) error {

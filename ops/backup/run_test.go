@@ -255,3 +255,66 @@ func TestADamagedManifestIsNotBuiltUpon(t *testing.T) {
 	}
 	equalFiles(t, readBack(t, r, h2.ID), src.files)
 }
+
+// A pack that vanished behind the previous backup's back is missed before the new backup is called complete.
+func TestAMissingPackIsNoticed(t *testing.T) {
+	t.Parallel()
+	r := openRepository(t)
+	data := make([]byte, 100_000)
+	_, _ = rand.NewChaCha8([32]byte{5}).Read(data)
+	src := &fakeSource{files: map[string][]byte{"f": data}, time: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	h := runBackup(t, r, src)
+	key := "orders/" + testSystem.String() + "/packs/" + h.ID + "-0001"
+	slow := &vanishing{fakeSource: src, gone: func() error { return r.Store.Delete(t.Context(), key) }}
+	_, err := backup.Run(t.Context(), backup.Job{Repository: r, Service: "orders", Source: slow, WAL: src, Codec: codec.Zstd(1)})
+	if !errors.Is(err, backup.ErrDamaged) || !strings.Contains(err.Error(), h.ID+"-0001") {
+		t.Fatalf("%v", err)
+	}
+	if heads, err := r.Cluster("orders", testSystem).Backups(t.Context()); err != nil || len(heads) != 1 {
+		t.Errorf("%d backups, %v", len(heads), err)
+	}
+}
+
+// vanishing does something at the end of the backup.
+type vanishing struct {
+	*fakeSource
+	gone func() error
+}
+
+func (v *vanishing) Stop() (backup.Stop, error) {
+	s, err := v.fakeSource.Stop()
+	return s, errors.Join(err, v.gone())
+}
+
+// Packs that no backup names go when no backup is at work, and never while one is.
+func TestExpireBesideABackup(t *testing.T) {
+	t.Parallel()
+	r := openRepository(t)
+	c := r.Cluster("orders", testSystem)
+	src := &fakeSource{files: map[string][]byte{"f": make([]byte, 500_000)}, time: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	for i := range 3 {
+		copy(src.files["f"], fmt.Sprint(i))
+		runBackup(t, r, src)
+	}
+	during := &vanishing{fakeSource: src, gone: func() error {
+		e, err := c.Expire(t.Context(), backup.Policy{Count: 1}, time.Now(), false)
+		if err == nil && len(e.Waiting) != 1 {
+			err = fmt.Errorf("expire waits for %v", e.Waiting)
+		}
+		return err
+	}}
+	src.time = src.time.Add(time.Minute)
+	h, err := backup.Run(t.Context(), backup.Job{Repository: r, Service: "orders", Source: during, WAL: src, Codec: codec.Zstd(1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	equalFiles(t, readBack(t, r, h.ID), src.files)
+	if _, err := c.Expire(t.Context(), backup.Policy{Count: 1}, time.Now(), false); err != nil {
+		t.Fatal(err)
+	}
+	heads, err := c.Backups(t.Context())
+	if err != nil || len(heads) != 1 || heads[0].ID != h.ID {
+		t.Errorf("left: %v %v", heads, err)
+	}
+	equalFiles(t, readBack(t, r, h.ID), src.files)
+}

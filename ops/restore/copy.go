@@ -109,7 +109,10 @@ func (w *copier) path(f *backup.File) string {
 // begin makes the folders' roots and leaves the marker, then takes the control file of what was there away.
 func (w *copier) begin(context.Context) error {
 	for space := range len(w.Manifest.Tablespaces) + 1 {
-		if err := os.MkdirAll(w.root(space), 0o700); err != nil {
+		if err := os.MkdirAll(filepath.Dir(w.root(space)), 0o755); err != nil { // the server must get through
+			return err
+		}
+		if err := os.Mkdir(w.root(space), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 		if err := os.Chmod(w.root(space), 0o700); err != nil {

@@ -66,8 +66,8 @@ func TestDays(t *testing.T) {
 
 func TestSize(t *testing.T) {
 	t.Parallel()
-	for n, want := range map[int64]string{0: "0 B", 999: "999 B", 1000: "1 kB", 999_499: "999 kB", 999_600: "1 MB", 16_777_216: "16.8 MB", 3_320_000_000: "3.32 GB"} {
-		if got := size(n); strings.ToLower(got) != strings.ToLower(want) {
+	for n, want := range map[int64]string{0: "0 B", 999: "999 B", 1000: "1 KB", 999_499: "999 KB", 999_600: "1 MB", 16_777_216: "16.8 MB", 3_320_000_000: "3.32 GB"} {
+		if got := size(n); got != want {
 			t.Errorf("%d: %s, want %s", n, got, want)
 		}
 	}

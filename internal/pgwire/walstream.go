@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -19,6 +20,8 @@ type WAL struct {
 	c    *conn
 	srv  Server
 	slot string
+	// durable is the LSN that was confirmed last: all that the server may forget.
+	durable atomic.Uint64
 }
 
 // OpenWAL connects and, where the server has a slot to give, reserves its log from now on. Where it has none, notice
@@ -69,28 +72,13 @@ func (w *WAL) History(_ context.Context, t backup.Timeline) ([]byte, error) {
 // Segments implements backup.WALSource. It must be the last thing asked of the connection.
 func (w *WAL) Segments(ctx context.Context, first, last backup.Segment, sink func(string, []byte) error) error {
 	size := w.srv.SegmentSize
-	cmd := "START_REPLICATION "
-	if w.slot != "" {
-		cmd += "SLOT " + w.slot + " "
-	}
-	cmd += fmt.Sprintf("PHYSICAL %s TIMELINE %d", first.Start(size), first.Timeline)
-	if err := w.c.query(cmd); err != nil {
-		return err
-	}
-	typ, n, err := w.c.header()
-	if err != nil {
-		return err
-	}
-	if typ != 'W' {
-		return fmt.Errorf("the server sent %q where the log was expected", typ)
-	}
-	if _, err := w.c.r.Discard(n); err != nil {
+	if err := w.begin(first); err != nil {
 		return err
 	}
 	buf := make([]byte, 0, size)
 	for seg := first; seg.No <= last.No; {
-		buf, err = w.fill(ctx, buf, seg.Start(size))
-		if err != nil {
+		var err error
+		if buf, err = w.fill(ctx, buf, seg.Start(size)); err != nil {
 			return err
 		}
 		if int64(len(buf)) < size {
@@ -106,6 +94,28 @@ func (w *WAL) Segments(ctx context.Context, first, last backup.Segment, sink fun
 		}
 	}
 	return nil
+}
+
+// begin makes the server send its log from the start of a segment.
+func (w *WAL) begin(first backup.Segment) error {
+	w.durable.Store(uint64(first.Start(w.srv.SegmentSize)))
+	cmd := "START_REPLICATION "
+	if w.slot != "" {
+		cmd += "SLOT " + w.slot + " "
+	}
+	cmd += fmt.Sprintf("PHYSICAL %s TIMELINE %d", first.Start(w.srv.SegmentSize), first.Timeline)
+	if err := w.c.query(cmd); err != nil {
+		return err
+	}
+	typ, n, err := w.c.header()
+	if err != nil {
+		return err
+	}
+	if typ != 'W' {
+		return fmt.Errorf("the server sent %q where the log was expected", typ)
+	}
+	_, err = w.c.r.Discard(n)
+	return err
 }
 
 // fill appends the log of one message to buf, which begins at start.
@@ -127,7 +137,7 @@ func (w *WAL) fill(ctx context.Context, buf []byte, start backup.LSN) ([]byte, e
 		return append(buf, b[25:]...), nil
 	case typ == 'd' && len(b) >= 18 && b[0] == 'k':
 		if b[17] == 1 {
-			err = w.confirm(start)
+			err = w.confirm(backup.LSN(w.durable.Load()))
 		}
 		return buf, err
 	case typ == 'c':
@@ -138,6 +148,7 @@ func (w *WAL) fill(ctx context.Context, buf []byte, start backup.LSN) ([]byte, e
 
 // confirm tells the server that everything before an LSN is stored.
 func (w *WAL) confirm(at backup.LSN) error {
+	w.durable.Store(uint64(at))
 	msg := []byte{'r'}
 	for range 3 {
 		msg = binary.BigEndian.AppendUint64(msg, uint64(at))

@@ -129,11 +129,10 @@ func (c Cluster) expireWAL(ctx context.Context, e *Expiry, keep []Head, dryRun b
 			return err
 		}
 		name := path.Base(o.Key)
-		f, err := ParseWALFile(name)
-		if err != nil || f.Kind == WALHistory {
+		base, rest, _ := strings.Cut(name, ".")
+		if rest == "history" {
 			continue
 		}
-		base, _, _ := strings.Cut(name, ".")
 		s, err := ParseSegment(base, keep[0].SegmentSize)
 		if err != nil || s.No >= oldest {
 			continue

@@ -88,7 +88,8 @@ func (c Cluster) checkWAL(name string, f WALFile, data []byte) error {
 	return nil
 }
 
-// FetchWAL reads one archived file and checks that it is what was archived. Fails with ErrNotFound for one that isn't
+// FetchWAL reads one archived file and checks that it is what was archived. Of a segment that isn't there whole, but is
+// being received, it returns what there is, filled up with zeros. Fails with ErrNotFound for one that isn't
 // there, with ErrDamaged for one that has changed.
 func (c Cluster) FetchWAL(ctx context.Context, name string) ([]byte, error) {
 	f, err := ParseWALFile(name)
@@ -96,10 +97,17 @@ func (c Cluster) FetchWAL(ctx context.Context, name string) ([]byte, error) {
 		return nil, err
 	}
 	enc, err := ReadAll(ctx, c.Store, c.walKey(name, f), maxSegment+1<<20)
-	if err != nil {
+	var data []byte
+	switch {
+	case errors.Is(err, ErrNotFound) && f.Kind == WALSegment:
+		if data, err = c.fetchLive(ctx, name, f); err != nil {
+			return nil, err
+		}
+	case err != nil:
 		return nil, err
+	default:
+		data, err = c.decodeWAL(enc)
 	}
-	data, err := c.decodeWAL(enc)
 	if err == nil {
 		err = c.checkWAL(name, f, data)
 	}
@@ -132,14 +140,20 @@ type Archived struct {
 type ArchivedSegment struct {
 	No uint64
 	Object
+	// Live says that only its beginning is there: the log ends in it.
+	Live bool
 }
 
-// Has says whether a segment is there.
-func (a *Archived) Has(s Segment) bool {
-	_, ok := slices.BinarySearchFunc(a.Segments[s.Timeline], s.No, func(x ArchivedSegment, no uint64) int {
+// Find returns what is there of a segment.
+func (a *Archived) Find(s Segment) (ArchivedSegment, bool) {
+	segs := a.Segments[s.Timeline]
+	i, ok := slices.BinarySearchFunc(segs, s.No, func(x ArchivedSegment, no uint64) int {
 		return int(int64(x.No) - int64(no))
 	})
-	return ok
+	if !ok {
+		return ArchivedSegment{}, false
+	}
+	return segs[i], true
 }
 
 // Newest is the highest timeline that anything is known of; 0 where nothing is.
@@ -157,9 +171,14 @@ func (a *Archived) Newest() Timeline {
 func (c Cluster) Archived(ctx context.Context, size int64) (*Archived, error) {
 	a := &Archived{Size: size, Segments: map[Timeline][]ArchivedSegment{}, Histories: map[Timeline]History{}}
 	prefix := c.key("wal") + "/"
+	var live []Object
 	for o, err := range c.Store.List(ctx, prefix) {
 		if err != nil {
 			return nil, err
+		}
+		if strings.Contains(o.Key, liveMark) {
+			live = append(live, o)
+			continue
 		}
 		name := o.Key[strings.LastIndexByte(o.Key, '/')+1:]
 		f, err := ParseWALFile(name)
@@ -172,7 +191,7 @@ func (c Cluster) Archived(ctx context.Context, size int64) (*Archived, error) {
 			if err != nil {
 				return nil, fmt.Errorf("list the WAL in %s: %w", c.Where, err)
 			}
-			a.Segments[s.Timeline] = append(a.Segments[s.Timeline], ArchivedSegment{s.No, o})
+			a.Segments[s.Timeline] = append(a.Segments[s.Timeline], ArchivedSegment{No: s.No, Object: o})
 		case WALHistory:
 			data, err := c.FetchWAL(ctx, name)
 			if err != nil {
@@ -182,6 +201,9 @@ func (c Cluster) Archived(ctx context.Context, size int64) (*Archived, error) {
 				return nil, err
 			}
 		}
+	}
+	if err := a.addLive(live); err != nil {
+		return nil, fmt.Errorf("list the WAL in %s: %w", c.Where, err)
 	}
 	return a, nil
 }

@@ -58,9 +58,12 @@ func newChain(h backup.Head, r route, a *backup.Archived, facts FactsFunc) *chai
 	}
 }
 
+// pick finds the archived segment of a number. One of which only the beginning is there does only as the last: recovery
+// would end in it.
 func pick(r route, a *backup.Archived, no uint64) (backup.Segment, bool) {
 	for _, t := range r.candidates(no) {
-		if s := (backup.Segment{Timeline: t, No: no}); a.Has(s) {
+		s := backup.Segment{Timeline: t, No: no}
+		if got, ok := a.Find(s); ok && (!got.Live || !later(r, a, no)) {
 			return s, true
 		}
 	}

@@ -230,10 +230,8 @@ func (in Input) finish(ctx context.Context, c *chain, own backup.Timeline, stop 
 	p.Segments = c.segments[:last+1]
 	p.First, p.Last = c.segments[0].Name(c.head.SegmentSize), c.segments[last].Name(c.head.SegmentSize)
 	for _, s := range p.Segments {
-		for _, a := range in.Archived.Segments[s.Timeline] {
-			if a.No == s.No {
-				p.WALBytes += a.Size
-			}
+		if a, ok := in.Archived.Find(s); ok {
+			p.WALBytes += a.Size
 		}
 	}
 	below := stop

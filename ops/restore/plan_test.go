@@ -231,3 +231,21 @@ func TestLoss(t *testing.T) {
 		t.Errorf("%v %v", p.Loss(), err)
 	}
 }
+
+// A segment of which only the beginning is there ends the log; where later ones follow, it is a hole.
+func TestPlanWithALiveSegment(t *testing.T) {
+	t.Parallel()
+	w := newWorld(7, 2)
+	w.archived.Segments[1][6].Live = true
+	p, err := w.plan(Target{}, "")
+	if err != nil || p.Reaches.XID != 107 {
+		t.Errorf("%+v %v", p, err)
+	}
+	w.add(1, 8)
+	if _, err := w.plan(Target{}, ""); err == nil || !strings.Contains(err.Error(), "000000010000000000000007 is missing") {
+		t.Errorf("with a later segment: %v", err)
+	}
+	if gaps, err := Gaps(w.heads, w.archived); err != nil || len(gaps) != 1 {
+		t.Errorf("gaps: %v %v", gaps, err)
+	}
+}

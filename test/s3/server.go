@@ -46,11 +46,14 @@ func Start(tb testing.TB) *Server {
 	// The parent-death signal follows the thread that started the child, so that thread must live on.
 	started := make(chan error)
 	stop := make(chan struct{})
-	ended := make(chan error, 1)
+	ended := make(chan struct{})
 	go func() {
 		runtime.LockOSThread()
 		started <- s.cmd.Start()
-		go func() { ended <- s.cmd.Wait() }()
+		go func() {
+			_ = s.cmd.Wait() // it is killed at the end
+			close(ended)
+		}()
 		<-stop
 	}()
 	if err := <-started; err != nil {

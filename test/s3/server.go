@@ -61,7 +61,7 @@ func Start(tb testing.TB) *Server {
 	}
 	tb.Cleanup(func() {
 		_ = s.cmd.Process.Kill() // fails only where it has died already
-		_ = <-ended              // killed
+		<-ended
 		close(stop)
 		_ = log.Close()
 	})

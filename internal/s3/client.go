@@ -109,6 +109,7 @@ func loadOptions(o Options, hc *awshttp.BuildableClient) []func(*config.LoadOpti
 				ro.MaxAttempts = attempts
 				ro.Backoff = retry.BackoffDelayerFunc(pause)
 				ro.RateLimiter = noRateLimit{}
+				ro.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(untrusted)}, ro.Retryables...)
 			})
 		}),
 	}
@@ -123,6 +124,15 @@ func loadOptions(o Options, hc *awshttp.BuildableClient) []func(*config.LoadOpti
 func pause(attempt int, _ error) (time.Duration, error) {
 	d := min(50*time.Millisecond<<min(max(attempt-1, 0), 10), 5*time.Second)
 	return d/2 + mathrand.N(d/2), nil
+}
+
+// untrusted keeps a certificate that doesn't verify from being tried again: that is a matter for a person, at once.
+func untrusted(err error) aws.Ternary {
+	var cert *tls.CertificateVerificationError
+	if errors.As(err, &cert) {
+		return aws.FalseTernary
+	}
+	return aws.UnknownTernary
 }
 
 // noRateLimit lets every retry through: attempts and back-off bound them already, and the SDK's token bucket would

@@ -3,13 +3,21 @@ package s3_test
 import (
 	"bytes"
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/covetpy/covet/internal/s3"
 	"github.com/covetpy/covet/ops/backup"
@@ -100,5 +108,43 @@ func TestOptionsValidate(t *testing.T) {
 		if err := o.Validate(); err != nil {
 			t.Errorf("%+v: %v", o, err)
 		}
+	}
+}
+
+// Over TLS bodies go up unsigned; an authority that isn't known is named at once, and trusted when it is told.
+func TestStoreOverTLS(t *testing.T) {
+	srv := s3test.Start(t)
+	target, err := url.Parse(srv.Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	front := httptest.NewTLSServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host }})
+	t.Cleanup(front.Close)
+	front.Config.ErrorLog = log.New(io.Discard, "", 0)
+	o := s3.Options{Endpoint: front.URL, Bucket: srv.Bucket(t)}
+	began := time.Now()
+	err = open(t, o).Put(t.Context(), "k", strings.NewReader("v"), backup.PutOptions{})
+	if err == nil || !strings.Contains(err.Error(), "COVET_S3_CA_FILE") || time.Since(began) > 2*time.Second {
+		t.Errorf("an unknown authority: %v, after %s", err, time.Since(began))
+	}
+	o.CAFile = filepath.Join(t.TempDir(), "ca.pem")
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: front.Certificate().Raw})
+	if err := os.WriteFile(o.CAFile, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, o)
+	for _, n := range []int{100, 20 << 20} {
+		data := bytes.Repeat([]byte("x"), n)
+		if err := s.Put(t.Context(), fmt.Sprint(n), bytes.NewReader(data), backup.PutOptions{IfAbsent: true}); err != nil {
+			t.Fatalf("%d bytes: %v", n, err)
+		}
+		got, err := backup.ReadAll(t.Context(), s, fmt.Sprint(n), 1<<30)
+		if err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%d bytes came back as %d: %v", n, len(got), err)
+		}
+	}
+	o.CAFile = filepath.Join(t.TempDir(), "missing.pem")
+	if _, err := s3.Open(t.Context(), o); err == nil {
+		t.Error("a missing CA file is accepted")
 	}
 }

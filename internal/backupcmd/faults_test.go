@@ -313,8 +313,9 @@ func (s *scene) killBackup(t *testing.T) {
 		t.Fatal(err)
 	}
 	pgtest.Eventually(t, "the backup writes", func() bool {
-		files, err := filepath.Glob(root + "/.tmp/put-*")
-		return err == nil && len(files) > 0
+		locks, err1 := filepath.Glob(root + "/orders/*/locks/*")
+		files, err2 := filepath.Glob(root + "/.tmp/put-*")
+		return err1 == nil && err2 == nil && len(locks) > 0 && len(files) > 0
 	})
 	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)

@@ -179,3 +179,28 @@ func TestIdentifyExplains(t *testing.T) {
 		t.Error("nobody listens, and that is fine?")
 	}
 }
+
+// A server that dies halfway is an error, never the end of the files.
+func TestBaseBackupNoticesADeadServer(t *testing.T) {
+	pg := pgtest.Start(t, pgtest.Options{})
+	b := pgwire.NewBaseBackup(pg.DSN(), pgwire.BaseBackupOptions{MaxRate: 2000})
+	if _, err := b.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = b.Close() }()
+	for n := 0; ; n++ {
+		if n == 20 {
+			pg.Stop("immediate")
+		}
+		_, err := b.Next()
+		if err == nil {
+			_, err = io.Copy(io.Discard, b)
+		}
+		if err == io.EOF {
+			t.Fatal("the backup came to its end")
+		}
+		if err != nil {
+			return
+		}
+	}
+}

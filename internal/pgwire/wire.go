@@ -77,7 +77,9 @@ func (c *conn) query(sql string) error { return c.send('Q', append([]byte(sql), 
 func (c *conn) header() (typ byte, n int, err error) {
 	for {
 		var h [5]byte
-		if _, err := io.ReadFull(c.r, h[:]); err != nil {
+		if _, err := io.ReadFull(c.r, h[:]); err == io.EOF {
+			return 0, 0, fmt.Errorf("the server closed the connection: %w", io.ErrUnexpectedEOF)
+		} else if err != nil {
 			return 0, 0, err
 		}
 		n = int(binary.BigEndian.Uint32(h[1:])) - 4

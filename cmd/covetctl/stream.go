@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/covetpy/covet/internal/render"
@@ -55,7 +56,7 @@ func (s *stream) once(ctx context.Context) (done bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		if err := s.found(); err != nil {
+		if err := s.found(fmt.Sprintf("event %d", s.after)); err != nil {
 			return true, err
 		}
 		if u.Event != nil {
@@ -71,13 +72,14 @@ func (s *stream) once(ctx context.Context) (done bool, err error) {
 	return false, nil
 }
 
-func (s *stream) found() error {
+// found notes that covetd speaks, and says where it goes on if that is news.
+func (s *stream) found(after string) error {
 	s.heard = true
 	if s.lostAt.IsZero() {
 		return nil
 	}
 	s.lostAt = time.Time{}
-	return s.say(render.Good, "connected again, going on after event %d", s.after)
+	return s.say(render.Good, "connected again, going on after %s", after)
 }
 
 // losing notes that the connection is gone. It gives up when it has been for too long.

@@ -384,7 +384,7 @@ func TestLogs(t *testing.T) {
 				return
 			}
 			for range q.Lines {
-				if !yield(console.LogLine{Release: q.Release, Instance: q.Instance, Text: strings.Repeat("x", 100<<10)}, nil) {
+				if !yield(console.LogLine{Seq: q.After, Release: q.Release, Instance: q.Instance, Text: strings.Repeat("x", 100<<10)}, nil) {
 					return
 				}
 			}
@@ -392,11 +392,11 @@ func TestLogs(t *testing.T) {
 	}})
 	c := New(socket)
 	n := 0
-	for line, err := range c.Logs(t.Context(), console.LogQuery{Release: "v1", Instance: "v1-0", Lines: 30, Follow: true}) {
+	for line, err := range c.Logs(t.Context(), console.LogQuery{Release: "v1", Instance: "v1-0", Lines: 30, After: 7, Follow: true}) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if line.Release != "v1" || line.Instance != "v1-0" || len(line.Text) != 100<<10 {
+		if line.Seq != 7 || line.Release != "v1" || line.Instance != "v1-0" || len(line.Text) != 100<<10 {
 			t.Fatalf("line %+v", line)
 		}
 		n++

@@ -47,6 +47,9 @@ func EncodeLogQuery(q console.LogQuery) url.Values {
 	if q.Lines != 0 {
 		v.Set("lines", strconv.Itoa(q.Lines))
 	}
+	if q.After != 0 {
+		v.Set("after", strconv.FormatInt(q.After, 10))
+	}
 	if q.Follow {
 		v.Set("follow", "true")
 	}
@@ -59,6 +62,11 @@ func DecodeLogQuery(v url.Values) (console.LogQuery, error) {
 	var err error
 	if q.Lines, err = count(v, "lines"); err != nil {
 		return q, err
+	}
+	if s := v.Get("after"); s != "" {
+		if q.After, err = strconv.ParseInt(s, 10, 64); err != nil || q.After < 0 {
+			return q, misread("after", s, "the number of a line")
+		}
 	}
 	if s := v.Get("follow"); s != "" {
 		if q.Follow, err = strconv.ParseBool(s); err != nil {

@@ -44,7 +44,7 @@ func (b *Backend) Logs(ctx context.Context, _ admin.Identity, q url.Values) iter
 	if err != nil {
 		return failed(err)
 	}
-	found := b.Supervisor.Logs(ctx, workers.LogFilter{Release: query.Release, Instance: query.Instance, Tail: query.Lines}, query.Follow)
+	found := b.Supervisor.Logs(ctx, logFilter(query), query.Follow)
 	return func(yield func(any, error) bool) {
 		for l, err := range found {
 			if !yield(logLine(l), err) {
@@ -54,8 +54,12 @@ func (b *Backend) Logs(ctx context.Context, _ admin.Identity, q url.Values) iter
 	}
 }
 
+func logFilter(q console.LogQuery) workers.LogFilter {
+	return workers.LogFilter{Release: q.Release, Instance: q.Instance, After: q.After, Tail: q.Lines}
+}
+
 func logLine(l workers.LogLine) console.LogLine {
-	return console.LogLine{At: l.Time, Release: l.Release, Instance: l.Instance, Stream: l.Stream, Text: l.Text}
+	return console.LogLine{Seq: l.Seq, At: l.Time, Release: l.Release, Instance: l.Instance, Stream: l.Stream, Text: l.Text}
 }
 
 func anyItems[T any](items iter.Seq2[T, error]) iter.Seq2[any, error] {

@@ -101,7 +101,7 @@ func (o *Offline) Watch(ctx context.Context, after journal.Seq) iter.Seq2[consol
 
 // Logs implements console.Port: it yields what the workers said until covetd went. Nothing can follow.
 func (o *Offline) Logs(ctx context.Context, q console.LogQuery) iter.Seq2[console.LogLine, error] {
-	kept := workers.KeptLogs(ctx, o.dir, workers.LogFilter{Release: q.Release, Instance: q.Instance, Tail: q.Lines})
+	kept := workers.KeptLogs(ctx, o.dir, logFilter(q))
 	return func(yield func(console.LogLine, error) bool) {
 		for l, err := range kept {
 			if !yield(logLine(l), err) || err != nil {

@@ -237,11 +237,13 @@ type LogQuery struct {
 	Release  string `json:"release,omitempty"`
 	Instance string `json:"instance,omitempty"`
 	Lines    int    `json:"lines,omitempty"` // how many of the past, newest ones
+	After    int64  `json:"after,omitempty"` // only lines with a higher Seq: where an earlier stream broke off
 	Follow   bool   `json:"follow,omitempty"`
 }
 
 // LogLine is one line an instance wrote.
 type LogLine struct {
+	Seq      int64     `json:"seq"` // rises from line to line, also over restarts of covetd
 	At       time.Time `json:"at"`
 	Release  string    `json:"release"`
 	Instance string    `json:"instance"`

@@ -131,7 +131,24 @@ func (p *page) judgement(st console.Status) string {
 		worst := st.Incidents[0]
 		return p.Mark(severityTone(worst.Severity), fmt.Sprintf("incident %s open (%s)", worst.ID, worst.Severity))
 	}
+	switch ready, wanted := capacity(st); {
+	case wanted > 0 && ready == 0:
+		return p.Mark(render.Bad, "no instance is ready")
+	case ready < wanted:
+		return p.Mark(render.Warn, fmt.Sprintf("%d of %d instances ready", ready, wanted))
+	}
 	return p.Mark(render.Good, "healthy")
+}
+
+// capacity is how many of the instances are ready that have traffic. No severity is decided on in the first seconds of an
+// outage, but nobody may be told meanwhile that all is well.
+func capacity(st console.Status) (ready, wanted int) {
+	for _, r := range st.Releases {
+		if r.Weight > 0 {
+			ready, wanted = ready+r.Ready, wanted+r.Wanted
+		}
+	}
+	return ready, wanted
 }
 
 func (p *page) releases(st console.Status) {

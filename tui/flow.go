@@ -162,7 +162,11 @@ func (m *model) chooseTarget(a action.Action) tea.Cmd {
 		}
 	}
 	if def != "" {
-		targets = append(targets, "")
+		to := def
+		if st.Rollout != nil {
+			to = "" // undoes it, whatever it came from
+		}
+		targets = append(targets, to)
 		items = append(items, dialog.Item{Label: def, Note: "the one before"})
 	}
 	for _, r := range m.snap.Releases {

@@ -144,6 +144,8 @@ func (d *daemon) endStreams(ctx context.Context) {
 		return
 	case <-half.C:
 	}
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), end) // the workers may take longer to end than their streams
+	defer cancel()
 	if err := errors.Join(d.stopEngine(ctx), d.stopWorkers(ctx)); err != nil {
 		d.log.Warn("not everything under way ended in time", "error", err)
 	}

@@ -47,16 +47,21 @@ func writePast(dataDir string, p health.Past) error {
 }
 
 func readPast(dataDir string) (health.Past, error) {
-	var p health.Past
-	raw, err := os.ReadFile(pastPath(dataDir))
+	return readWhole[health.Past](pastPath(dataDir))
+}
+
+// readWhole reads what writeWhole wrote as JSON. A file that is not there gives the zero value.
+func readWhole[T any](path string) (T, error) {
+	var v, zero T
+	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return p, nil
+		return zero, nil
 	}
 	if err != nil {
-		return p, fmt.Errorf("read the requests of the last days: %w", err)
+		return zero, err
 	}
-	if err := json.Unmarshal(raw, &p); err != nil {
-		return health.Past{}, fmt.Errorf("read %s: %w", pastPath(dataDir), err)
+	if err := json.Unmarshal(raw, &v); err != nil {
+		return zero, fmt.Errorf("read %s: %w", path, err)
 	}
-	return p, nil
+	return v, nil
 }

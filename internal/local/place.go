@@ -2,10 +2,7 @@ package local
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 )
 
@@ -31,16 +28,5 @@ func WritePlace(dataDir string, p Place) error {
 
 // ReadPlace reads it. A data directory that no covetd has used yet gives the zero Place.
 func ReadPlace(dataDir string) (Place, error) {
-	var p Place
-	raw, err := os.ReadFile(placePath(dataDir))
-	if errors.Is(err, fs.ErrNotExist) {
-		return p, nil
-	}
-	if err != nil {
-		return p, fmt.Errorf("read what covetd says of itself: %w", err)
-	}
-	if err := json.Unmarshal(raw, &p); err != nil {
-		return p, fmt.Errorf("read %s: %w", placePath(dataDir), err)
-	}
-	return p, nil
+	return readWhole[Place](placePath(dataDir))
 }

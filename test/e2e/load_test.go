@@ -231,7 +231,7 @@ func (l *load) socket(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("WebSocket: %w", err)
 	}
-	defer c.CloseNow() //nolint:errcheck // it has been closed
+	defer c.CloseNow()
 	for {
 		_, _, err := c.Read(ctx)
 		if websocket.CloseStatus(err) == websocket.StatusGoingAway {

@@ -166,7 +166,7 @@ func TestCovetdOutlivesTheReaderOfItsLog(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	go io.Copy(io.Discard, io.LimitReader(r, 100)) //nolint:errcheck // a reader that soon has enough
+	go io.Copy(io.Discard, io.LimitReader(r, 100)) // a reader that soon has enough
 	p.awaitReady()
 	if err := r.Close(); err != nil {
 		t.Fatal(err)

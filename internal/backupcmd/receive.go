@@ -58,7 +58,7 @@ func (f *repoFlags) receive(cmd *cobra.Command, slot string, every time.Duration
 		return &walSink{repo.Cluster(f.service, s.System), codec, s.SegmentSize}, nil
 	})
 	if errors.Is(err, context.Canceled) && cmd.Context().Err() != nil {
-		return nil // it was told to stop
+		return nil //nolint:nilerr // it was told to stop, and did
 	}
 	return err
 }

@@ -25,12 +25,14 @@ func pushCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "push PATH",
 		Short: "Archive one WAL file: the archive_command",
-		Long: `Archive one WAL file. When it succeeds, the file is durable in the repository.
+		Long: `Archive one WAL file. When it succeeds, the file is durable in the repository. In postgresql.conf:
+
+archive_command = 'covetctl wal push %p'
 
 A file that is there already with the same content is accepted; one with another content is refused, and nothing is
 overwritten. So is a segment of another database cluster, and one that is damaged.`,
-		Example: `  archive_command = 'covetctl wal push %p'
-  archive_command = 'covetctl wal push %p --repo s3://backups/prod --service orders'`,
+		Example: `  covetctl wal push %p
+  covetctl wal push %p --repo s3://backups/prod --service orders`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return failed(f.push(cmd, args[0])) },
 	}
@@ -103,12 +105,14 @@ func fetchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fetch NAME PATH",
 		Short: "Fetch one WAL file: the restore_command",
-		Long: `Fetch one WAL file from the repository to a path.
+		Long: `Fetch one WAL file from the repository to a path. In postgresql.auto.conf, where restore sets it:
+
+restore_command = 'covetctl wal fetch %f %p'
 
 Exits with 1 where the repository hasn't got the file: PostgreSQL then ends recovery, or waits. Whatever else goes wrong
 exits with more than 125, which makes PostgreSQL stop: a repository that can't be reached must not look like the end of
 the log.`,
-		Example: `  restore_command = 'covetctl wal fetch %f %p'`,
+		Example: `  covetctl wal fetch %f %p`,
 		Args:    cobra.ExactArgs(2),
 		RunE:    func(cmd *cobra.Command, args []string) error { return fetchCode(f.fetch(cmd, args[0], args[1])) },
 	}

@@ -110,7 +110,7 @@ func (c *lz4Codec) Decode(dst, src []byte) ([]byte, error) {
 	for len(dst) < cap(dst) {
 		n, err := r.Read(dst[len(dst):cap(dst)])
 		dst = dst[:len(dst)+n]
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return dst, nil
 		}
 		if err != nil {

@@ -237,7 +237,7 @@ func (b *BaseBackup) Next() (backup.File, error) {
 			}
 		}
 		h, err := b.tar.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			b.tar = nil
 			if _, err := io.Copy(io.Discard, archiveData{b}); err != nil { // the padding
 				return backup.File{}, err

@@ -3,6 +3,7 @@ package pgwire_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -41,7 +42,7 @@ func TestBaseBackupYieldsTheFiles(t *testing.T) {
 	got := map[string][]byte{}
 	for {
 		f, err := b.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

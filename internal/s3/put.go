@@ -57,7 +57,7 @@ type put struct {
 
 // fill reads the next part; last is true when r ended with it.
 func (p *put) fill(r io.Reader) (part []byte, last bool, err error) {
-	var lim io.Reader = io.LimitReader(r, partSize)
+	lim := io.LimitReader(r, partSize)
 	if sized, ok := r.(interface{ Len() int }); ok && p.made == 0 && sized.Len() < partSize {
 		part = make([]byte, sized.Len(), sized.Len()+1) // small objects need no part-sized buffer
 	} else {

@@ -193,8 +193,8 @@ func (p *pipeline) work(ctx context.Context) error {
 		p.mu.Unlock()
 		p.free <- s
 	}
-	if ctx.Err() != nil {
-		return nil
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	return p.flush(acc)
 }

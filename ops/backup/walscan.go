@@ -197,7 +197,7 @@ func pgTime(us int64) time.Time {
 // ones has, yield nil.
 func mainData(b []byte) []byte {
 	for len(b) > 0 {
-		size := 0
+		var size int
 		switch b[0] {
 		case 255: // short
 			if len(b) < 2 || len(b)-2 != int(b[1]) {

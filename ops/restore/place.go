@@ -57,7 +57,7 @@ func Inspect(dir string) (Place, error) {
 	}
 	var m marker
 	if err := json.Unmarshal(text, &m); err != nil {
-		return Place{State: Occupied}, nil // not one of ours, or cut off before anything was written
+		return Place{State: Occupied}, nil //nolint:nilerr // not one of ours, or cut off before anything was written
 	}
 	return Place{State: Unfinished, Backup: m.Backup}, nil
 }

@@ -94,6 +94,9 @@ func journalTrouble(dir string, err error) error {
 	if errors.Is(err, local.ErrJournalBusy) {
 		return fmt.Errorf("%w: another covetd runs with the data directory %s; stop it, or give this one another (DATA_DIR)", err, dir)
 	}
+	if errors.Is(err, local.ErrJournalDamaged) {
+		return err
+	}
 	return fmt.Errorf("%w: covetd keeps its state in %s, which must be writable and have space", err, dir)
 }
 

@@ -262,8 +262,8 @@ func (s *Supervisor) Logs(ctx context.Context, f LogFilter, follow bool) iter.Se
 	return s.logs.read(ctx, f, follow)
 }
 
-// DroppedLines is how many lines are missing in the log files, because the disk was full or slower than the output.
-func (s *Supervisor) DroppedLines() uint64 { return s.logs.droppedLines() }
+// LogLoss says how many lines are missing in the log files, and why.
+func (s *Supervisor) LogLoss() LogLoss { return s.logs.lost() }
 
 // killLimit is how long Close waits for processes after their SIGKILL.
 const killLimit = 5 * time.Second

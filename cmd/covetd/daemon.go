@@ -44,7 +44,7 @@ const journalWait = 5 * time.Second
 
 func newDaemon(cfg server.Config, log *slog.Logger, version string) *daemon {
 	return &daemon{
-		cfg: cfg, log: log, version: version, backend: &lateBackend{},
+		cfg: cfg, log: log, version: version, backend: newLateBackend(),
 		balancer: proxy.New(proxy.Options{TrustedProxies: cfg.TrustedProxies, Logger: log.With("logger", "balancer")}),
 	}
 }

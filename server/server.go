@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"log/slog"
 	"net"
@@ -23,6 +24,7 @@ type Server struct {
 	metrics *metrics
 	health  *Health
 
+	tls       *tls.Config // of the public listener; nil: plain HTTP
 	router    *chi.Mux
 	fallback  http.Handler
 	own       map[string]http.Handler // the runtime's own pages, by path
@@ -87,6 +89,9 @@ func New(cfg Config, opts ...Option) (*Server, error) {
 	s.router.NotFound(notFound)
 	s.router.MethodNotAllowed(methodNotAllowed)
 	s.own = s.ownPages()
+	if err := s.secure(); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 

@@ -27,7 +27,9 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 	switch limit := s.cfg.MaxBodyBytes; {
 	case r.ContentLength > limit:
-		w.Header()["Connection"] = connectionClose // the body is not read: the connection cannot go on
+		if r.ProtoMajor == 1 {
+			w.Header()["Connection"] = connectionClose // the body is not read: the connection cannot go on
+		}
 		writeProblem(w, w.request, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", limit))
 		return
 	case r.ContentLength != 0:

@@ -10,12 +10,17 @@ import (
 type SecurityConfig struct {
 	TLSCertFile string // PEM chain of the public listener; empty: plain HTTP
 	TLSKeyFile  string // its PEM private key
+
+	CORSOrigins          []string // origins whose pages may read answers: https://shop.example; none: left to the application
+	CORSAllowCredentials bool     // and send cookies along
 }
 
 func (c *SecurityConfig) settings() []Setting {
 	return []Setting{
 		{Name: "TLS_CERT_FILE", Help: "certificate chain (PEM) of the public listener; plain HTTP if unset", Example: "TLS_CERT_FILE=/etc/covet/tls/tls.crt", Set: Text(&c.TLSCertFile)},
 		{Name: "TLS_KEY_FILE", Help: "private key (PEM) of the certificate", Example: "TLS_KEY_FILE=/etc/covet/tls/tls.key", Set: Text(&c.TLSKeyFile)},
+		{Name: "CORS_ORIGINS", Help: "origins whose pages may call the service, exactly; left to the application if unset", Example: "CORS_ORIGINS=https://shop.example,https://admin.shop.example", Kind: List, Set: origins(&c.CORSOrigins)},
+		{Name: "CORS_ALLOW_CREDENTIALS", Help: "let those pages send cookies along", Example: "CORS_ALLOW_CREDENTIALS=true", Default: "false", Set: Switch(&c.CORSAllowCredentials)},
 	}
 }
 

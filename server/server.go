@@ -24,6 +24,7 @@ type Server struct {
 	metrics *metrics
 	health  *Health
 
+	cross     *crossOrigin
 	tls       *tls.Config // of the public listener; nil: plain HTTP
 	router    *chi.Mux
 	fallback  http.Handler
@@ -89,6 +90,9 @@ func New(cfg Config, opts ...Option) (*Server, error) {
 	s.router.NotFound(notFound)
 	s.router.MethodNotAllowed(methodNotAllowed)
 	s.own = s.ownPages()
+	if s.cross, err = newCrossOrigin(cfg.Security, s.metrics.registry); err != nil {
+		return nil, err
+	}
 	if err := s.secure(); err != nil {
 		return nil, err
 	}

@@ -25,6 +25,9 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if s.starting.Load() && !s.awaitStart(w) {
 		return
 	}
+	if !s.cross.admit(w, w.request) {
+		return
+	}
 	switch limit := s.cfg.MaxBodyBytes; {
 	case r.ContentLength > limit:
 		if r.ProtoMajor == 1 {

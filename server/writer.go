@@ -52,6 +52,9 @@ func (w *response) WriteHeader(status int) {
 	if _, ok := h[headerRequestID]; !ok {
 		h[headerRequestID] = w.ctx.id[:]
 	}
+	if !w.own {
+		w.server.cross.answer(h, w.request)
+	}
 	if status != http.StatusSwitchingProtocols && w.server.closing.Load() {
 		h["Connection"] = connectionClose
 	}

@@ -94,6 +94,7 @@ func (c Config) withDefaults() Config {
 	if c.MaxBodyBytes == 0 {
 		c.MaxBodyBytes = def.MaxBodyBytes
 	}
+	c.Security.fill()
 	return c
 }
 
@@ -126,6 +127,7 @@ func defaultConfig(getenv func(string) string) Config {
 		MaxHeaderBytes:    64 << 10,
 		MaxBodyBytes:      10 << 20,
 		PrometheusEnabled: true,
+		Security:          defaultSecurity(),
 		App:               AppConfig{Workers: runtime.GOMAXPROCS(0), ReadyPath: "/health/ready"},
 	}
 }

@@ -17,6 +17,7 @@ type requestContext struct {
 	context.Context
 	route    *chi.Context
 	id       [1]string
+	rate     [1]string // value of the RateLimit header, or ""
 	clientIP string
 }
 

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/covetpy/covet/server/redisdb"
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -25,6 +26,8 @@ type Server struct {
 	health  *Health
 
 	cross     *crossOrigin
+	redis     *redisdb.DB // nil without REDIS_URL
+	limits    *rateLimits // nil without limits
 	tls       *tls.Config // of the public listener; nil: plain HTTP
 	router    *chi.Mux
 	fallback  http.Handler
@@ -93,6 +96,10 @@ func New(cfg Config, opts ...Option) (*Server, error) {
 	if s.cross, err = newCrossOrigin(cfg.Security, s.metrics.registry); err != nil {
 		return nil, err
 	}
+	if err := s.openRedis(); err != nil {
+		return nil, err
+	}
+	s.limits = s.newRateLimits()
 	if err := s.secure(); err != nil {
 		return nil, err
 	}

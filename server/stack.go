@@ -25,7 +25,7 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if s.starting.Load() && !s.awaitStart(w) {
 		return
 	}
-	if !s.cross.admit(w, w.request) {
+	if !s.cross.admit(w, w.request) || !s.limits.admit(w, "") {
 		return
 	}
 	switch limit := s.cfg.MaxBodyBytes; {

@@ -54,6 +54,7 @@ func (w *response) WriteHeader(status int) {
 	}
 	if !w.own {
 		w.server.cross.answer(h, w.request)
+		w.server.limits.answer(h, w.ctx)
 	}
 	if status != http.StatusSwitchingProtocols && w.server.closing.Load() {
 		h["Connection"] = connectionClose

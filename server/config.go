@@ -243,5 +243,5 @@ func (c *Config) conflicts() []Fault {
 	if n := len(c.AdminSocket); n > maxSocketPath {
 		add("ADMIN_SOCKET", fmt.Sprintf("path of %d bytes is longer than a unix socket's may be (%d)", n, maxSocketPath), "ADMIN_SOCKET=/run/covet/covetd.sock")
 	}
-	return append(out, c.Security.conflicts()...)
+	return append(out, c.Security.conflicts(c.Environment, c.SecretKey)...)
 }

@@ -85,7 +85,7 @@ func TestCORSLeftToTheApplication(t *testing.T) {
 		s.Fallback(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set(allowOrigin, "https://mine.example") }))
 	})
 	resp, _ := s.do(t, "OPTIONS", "/x", nil, "Origin", "https://mine.example", requestMethod, "PUT")
-	if resp.StatusCode != 200 || resp.Header.Get(allowOrigin) != "https://mine.example" || resp.Header.Get("Vary") != "" {
+	if resp.StatusCode != http.StatusOK || resp.Header.Get(allowOrigin) != "https://mine.example" || resp.Header.Get("Vary") != "" {
 		t.Errorf("%d %v", resp.StatusCode, resp.Header)
 	}
 }

@@ -49,7 +49,7 @@ func (s *served) tokens(t *testing.T, path string, fields map[string]string) (au
 	}
 	resp, text := s.do(t, "POST", path, strings.NewReader(string(body)), "Content-Type", "application/json")
 	var pair auth.Pair
-	if resp.StatusCode == 200 {
+	if resp.StatusCode == http.StatusOK {
 		if err := json.Unmarshal([]byte(text), &pair); err != nil {
 			t.Fatal(err)
 		}
@@ -63,32 +63,32 @@ func TestLoginRefreshRevoke(t *testing.T) {
 	for name, security := range map[string]SecurityConfig{"memory": {}, "redis": {RedisURL: Secret(redis.URL())}} {
 		s := serveIdentity(t, security)
 		pair, resp, text := s.tokens(t, "/auth/token", map[string]string{"username": "alice", "password": "alice's password"})
-		if resp.StatusCode != 200 || pair.TokenType != "Bearer" || pair.ExpiresIn != 900 || resp.Header.Get("Cache-Control") != "no-store" {
+		if resp.StatusCode != http.StatusOK || pair.TokenType != "Bearer" || pair.ExpiresIn != 900 || resp.Header.Get("Cache-Control") != "no-store" {
 			t.Fatalf("%s: %d %s", name, resp.StatusCode, text)
 		}
 		for path, want := range map[string]string{"/open": "alice", "/mine": "alice", "/engineers": "alice"} {
-			if resp, body := s.do(t, "GET", path, nil, "Authorization", "Bearer "+pair.AccessToken); resp.StatusCode != 200 || body != want {
+			if resp, body := s.do(t, "GET", path, nil, "Authorization", "Bearer "+pair.AccessToken); resp.StatusCode != http.StatusOK || body != want {
 				t.Errorf("%s: %s: %d %s", name, path, resp.StatusCode, body)
 			}
 		}
 		next, resp, _ := s.tokens(t, "/auth/refresh", map[string]string{"refresh_token": pair.RefreshToken})
-		if resp.StatusCode != 200 || next.RefreshToken == pair.RefreshToken {
+		if resp.StatusCode != http.StatusOK || next.RefreshToken == pair.RefreshToken {
 			t.Fatalf("%s: refresh: %d", name, resp.StatusCode)
 		}
-		if _, resp, text := s.tokens(t, "/auth/refresh", map[string]string{"refresh_token": pair.RefreshToken}); resp.StatusCode != 401 || !strings.Contains(text, "used before") {
+		if _, resp, text := s.tokens(t, "/auth/refresh", map[string]string{"refresh_token": pair.RefreshToken}); resp.StatusCode != http.StatusUnauthorized || !strings.Contains(text, "used before") {
 			t.Errorf("%s: a replayed refresh token: %d %s", name, resp.StatusCode, text)
 		}
 		for _, token := range []string{pair.AccessToken, next.AccessToken} {
 			resp, body := s.do(t, "GET", "/mine", nil, "Authorization", "bearer "+token)
-			if resp.StatusCode != 401 || !strings.Contains(body, "revoked") || !strings.Contains(resp.Header.Get("WWW-Authenticate"), "invalid_token") {
+			if resp.StatusCode != http.StatusUnauthorized || !strings.Contains(body, "revoked") || !strings.Contains(resp.Header.Get("WWW-Authenticate"), "invalid_token") {
 				t.Errorf("%s: after the replay: %d %s", name, resp.StatusCode, body)
 			}
 		}
 		again, _, _ := s.tokens(t, "/auth/token", map[string]string{"username": "alice", "password": "alice's password"})
-		if resp, _ := s.do(t, "POST", "/auth/revoke", strings.NewReader("token="+again.AccessToken), "Content-Type", "application/x-www-form-urlencoded"); resp.StatusCode != 200 {
+		if resp, _ := s.do(t, "POST", "/auth/revoke", strings.NewReader("token="+again.AccessToken), "Content-Type", "application/x-www-form-urlencoded"); resp.StatusCode != http.StatusOK {
 			t.Errorf("%s: revoke: %d", name, resp.StatusCode)
 		}
-		if resp, _ := s.do(t, "GET", "/mine", nil, "Authorization", "Bearer "+again.AccessToken); resp.StatusCode != 401 {
+		if resp, _ := s.do(t, "GET", "/mine", nil, "Authorization", "Bearer "+again.AccessToken); resp.StatusCode != http.StatusUnauthorized {
 			t.Errorf("%s: after revoking: %d", name, resp.StatusCode)
 		}
 		_, text = s.do(t, "GET", "/metrics", nil)
@@ -155,7 +155,7 @@ func TestLoginRefusals(t *testing.T) {
 			t.Errorf("%.40s: %d, want %d: %s", c.body, resp.StatusCode, c.want, text)
 		}
 	}
-	if resp, _ := s.do(t, "GET", "/auth/token", nil); resp.StatusCode != 405 || resp.Header.Get("Allow") != "POST" {
+	if resp, _ := s.do(t, "GET", "/auth/token", nil); resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Allow") != "POST" {
 		t.Errorf("GET: %d", resp.StatusCode)
 	}
 	// Guessing is slow, whatever the rate limits.
@@ -167,7 +167,7 @@ func TestLoginRefusals(t *testing.T) {
 	if status != 429 {
 		t.Errorf("the twelfth guess within the minute: %d, want 429", status)
 	}
-	if resp, _ := s.do(t, "GET", "/mine", nil); resp.StatusCode != 401 {
+	if resp, _ := s.do(t, "GET", "/mine", nil); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("other routes: %d", resp.StatusCode)
 	}
 }
@@ -181,7 +181,7 @@ func TestRateLimitByUser(t *testing.T) {
 	ok := 0
 	for _, address := range []string{"203.0.113.1", "203.0.113.2", "203.0.113.3", "203.0.113.4"} {
 		for range 5 {
-			if resp, _ := s.do(t, "GET", "/mine", nil, "Authorization", "Bearer "+pair.AccessToken, "X-Forwarded-For", address); resp.StatusCode == 200 {
+			if resp, _ := s.do(t, "GET", "/mine", nil, "Authorization", "Bearer "+pair.AccessToken, "X-Forwarded-For", address); resp.StatusCode == http.StatusOK {
 				ok++
 			}
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"mime"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/covetpy/covet/server/auth"
@@ -78,7 +77,7 @@ func readFields(r *http.Request) (map[string]string, error) {
 	if err := r.ParseForm(); err != nil {
 		return nil, err
 	}
-	for name, values := range url.Values(r.PostForm) {
+	for name, values := range r.PostForm {
 		got[name] = values[0]
 	}
 	return got, nil

@@ -102,9 +102,9 @@ func TestRateLimitWithRedisUnderLoad(t *testing.T) {
 				_, _ = io.Copy(io.Discard, resp.Body)
 				_ = resp.Body.Close()
 				switch resp.StatusCode {
-				case 200:
+				case http.StatusOK:
 					ok.Add(1)
-				case 429:
+				case http.StatusTooManyRequests:
 					limited.Add(1)
 				default:
 					failed.Add(1)

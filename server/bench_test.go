@@ -5,7 +5,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
+	"github.com/covetpy/covet/server/auth"
 	"github.com/go-chi/chi/v5"
 )
 
@@ -16,16 +18,53 @@ func productHandler(w http.ResponseWriter, r *http.Request) {
 }
 
 // blankWriter is a ResponseWriter that costs nothing but its header map.
-type blankWriter struct{ header http.Header }
+type blankWriter struct {
+	header http.Header
+	status int
+}
 
 func (w *blankWriter) Header() http.Header               { return w.header }
 func (w *blankWriter) Write(p []byte) (int, error)       { return len(p), nil }
 func (w *blankWriter) WriteString(s string) (int, error) { return len(s), nil }
-func (w *blankWriter) WriteHeader(int)                   {}
+func (w *blankWriter) WriteHeader(status int)            { w.status = status }
+
+// signedIn is the Authorization header that all requests carry, with or without the stack.
+func signedIn(b *testing.B) string {
+	b.Helper()
+	tokens, err := auth.NewTokens(auth.Config{Key: []byte(jwtKey), Algorithm: "HS256", Issuer: "app", Audience: "app",
+		AccessTTL: time.Hour, RefreshTTL: time.Hour}, auth.NewMemory())
+	if err != nil {
+		b.Fatal(err)
+	}
+	pair, err := tokens.Issue(b.Context(), auth.User{Name: "alice", Roles: []string{"engineer"}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return "Bearer " + pair.AccessToken
+}
+
+// fullStack is everything that can be in a request's way: limits by address and user, tokens, CORS, a role.
+func fullStack(b *testing.B) http.Handler {
+	b.Helper()
+	s, err := New(Config{Security: SecurityConfig{
+		RateLimitEnabled: true, RateLimitPerMinute: 1_000_000_000, RateLimitPerHour: 1_000_000_000,
+		JWTSecretKey: Secret(jwtKey), CORSOrigins: []string{"https://shop.example"},
+	}}, WithLogOutput(io.Discard))
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.Router().Method(http.MethodGet, "/api/products/{id}", RequireRole("engineer")(http.HandlerFunc(productHandler)))
+	return s
+}
 
 func benchmarkHandler(b *testing.B, h http.Handler) {
 	req := httptest.NewRequest(http.MethodGet, "/api/products/42", nil)
+	req.Header.Set("Authorization", signedIn(b))
 	w := &blankWriter{header: http.Header{}}
+	h.ServeHTTP(w, req)
+	if kind := w.header.Get("Content-Type"); kind != "application/json" || w.status > 299 {
+		b.Fatalf("answered %d, %s", w.status, kind)
+	}
 	b.ReportAllocs()
 	for b.Loop() {
 		clear(w.header)
@@ -41,22 +80,25 @@ func BenchmarkStackChi(b *testing.B) {
 }
 
 func BenchmarkStackFull(b *testing.B) {
-	s, err := New(Config{}, WithLogOutput(io.Discard))
-	if err != nil {
-		b.Fatal(err)
-	}
-	s.Router().Get("/api/products/{id}", productHandler)
-	benchmarkHandler(b, s)
+	benchmarkHandler(b, fullStack(b))
 }
 
 // overLoopback measures a request over a real connection, where the stack's share is what a client sees.
 func overLoopback(b *testing.B, h http.Handler) {
 	srv := httptest.NewServer(h)
 	defer srv.Close()
-	client := srv.Client()
+	client, token := srv.Client(), signedIn(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		resp, err := client.Get(srv.URL + "/api/products/42")
+		req, err := http.NewRequest(http.MethodGet, srv.URL+"/api/products/42", nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		req.Header.Set("Authorization", token)
+		resp, err := client.Do(req)
+		if err == nil && resp.StatusCode != http.StatusOK {
+			b.Fatal(resp.Status)
+		}
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -76,10 +118,5 @@ func BenchmarkServedChi(b *testing.B) {
 }
 
 func BenchmarkServedFull(b *testing.B) {
-	s, err := New(Config{}, WithLogOutput(io.Discard))
-	if err != nil {
-		b.Fatal(err)
-	}
-	s.Router().Get("/api/products/{id}", productHandler)
-	overLoopback(b, s)
+	overLoopback(b, fullStack(b))
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -52,7 +53,8 @@ type Config struct {
 	PrometheusEnabled bool
 	PrometheusPort    string // address of a listener for /metrics alone; empty: on the public one
 
-	App AppConfig
+	Security SecurityConfig
+	App      AppConfig
 
 	loaded bool // by Load, which has filled in the defaults: a zero is meant
 }
@@ -92,6 +94,7 @@ func (c Config) withDefaults() Config {
 	if c.MaxBodyBytes == 0 {
 		c.MaxBodyBytes = def.MaxBodyBytes
 	}
+	c.Security.fill()
 	return c
 }
 
@@ -124,6 +127,7 @@ func defaultConfig(getenv func(string) string) Config {
 		MaxHeaderBytes:    64 << 10,
 		MaxBodyBytes:      10 << 20,
 		PrometheusEnabled: true,
+		Security:          defaultSecurity(),
 		App:               AppConfig{Workers: runtime.GOMAXPROCS(0), ReadyPath: "/health/ready"},
 	}
 }
@@ -145,7 +149,7 @@ func defaultDataDir(getenv func(string) string, uid int) string {
 
 // settings is the reference of all configuration, bound to the fields of c, which holds the defaults.
 func (c *Config) settings() []Setting {
-	return append(append(c.serviceSettings(), c.serverSettings()...), c.appSettings()...)
+	return slices.Concat(c.serviceSettings(), c.serverSettings(), c.Security.settings(), c.appSettings())
 }
 
 func (c *Config) serviceSettings() []Setting {
@@ -239,5 +243,5 @@ func (c *Config) conflicts() []Fault {
 	if n := len(c.AdminSocket); n > maxSocketPath {
 		add("ADMIN_SOCKET", fmt.Sprintf("path of %d bytes is longer than a unix socket's may be (%d)", n, maxSocketPath), "ADMIN_SOCKET=/run/covet/covetd.sock")
 	}
-	return out
+	return append(out, c.Security.conflicts(c.Environment, c.SecretKey)...)
 }

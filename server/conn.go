@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -96,6 +97,9 @@ func (s *connSet) in(states ...http.ConnState) []*conn {
 
 // track is the http.Server's ConnState hook.
 func track(c net.Conn, st http.ConnState) {
+	if secured, ok := c.(*tls.Conn); ok {
+		c = secured.NetConn()
+	}
 	if tracked, ok := c.(*conn); ok {
 		tracked.state.Store(int32(st))
 	}

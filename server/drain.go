@@ -81,12 +81,17 @@ func (l *life) awaitBalancers(ctx context.Context) {
 func (l *life) drain(ctx context.Context, o stopOrder) {
 	s := l.s
 	s.closing.Store(true)
+	l.public.goAway() // while connections are still accepted: requests that this turns away come back on a new one
 	l.public.stopAccepting(!o.handedOver)
 	if o.handedOver {
 		l.leaveSockets(l.public, l.metrics, l.admin)
 	} else {
-		l.leaveSockets(l.public) // new clients are refused from here on, rather than left waiting
+		// New clients are refused from here on, rather than left waiting.
+		if err := l.public.closeSocket(); err != nil {
+			l.log.Warn("the public socket was not closed in order", "error", err)
+		}
 	}
+	l.public.goAway() // to those that came meanwhile
 	hooksCtx, rested := context.WithCancel(ctx)
 	defer rested()
 	var hooks sync.WaitGroup

@@ -23,6 +23,8 @@ type endpoint struct {
 	errs   chan<- error // of accepting, unless it was ended on purpose
 	open   *listener    // nil while not accepting
 	done   chan struct{}
+
+	sayGoAway func() // on HTTP/2 connections; nil without TLS
 }
 
 // listener counts the connections it accepts among its endpoint's.
@@ -75,7 +77,7 @@ func (e *endpoint) accept() error {
 	e.open, e.done = open, done
 	go func() {
 		defer close(done)
-		if err := e.http.Serve(open); err != nil && !open.stopping.Load() && !errors.Is(err, http.ErrServerClosed) {
+		if err := e.serve(open); err != nil && !open.stopping.Load() && !errors.Is(err, http.ErrServerClosed) {
 			e.errs <- fmt.Errorf("accept on the %s socket: %w", e.socket.name, err)
 		}
 	}()

@@ -85,6 +85,11 @@ func (l *life) open(ctx context.Context) error {
 		return err
 	}
 	l.public = s.newEndpoint(sock, s, &s.conns, l.errs)
+	if s.tls != nil {
+		if err := l.public.secureEndpoint(s.tls); err != nil {
+			return err
+		}
+	}
 	if err := s.publishAddr(sock); err != nil {
 		return err
 	}

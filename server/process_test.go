@@ -246,7 +246,12 @@ func start(t *testing.T, cmd *exec.Cmd, addr string, env []string) *service {
 		}
 	})
 	s.await("it to answer", func() bool {
-		resp, err := http.Get("http://" + s.addr + "/health/live")
+		client, scheme := http.DefaultClient, "http://"
+		if strings.Contains(strings.Join(env, " "), "TLS_CERT_FILE=") {
+			client, scheme = secureClient(false), "https://"
+			defer client.CloseIdleConnections()
+		}
+		resp, err := client.Get(scheme + s.addr + "/health/live")
 		if err != nil {
 			return false
 		}

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 
+	"github.com/covetpy/covet/server/auth"
 	"github.com/go-chi/chi/v5"
 )
 
@@ -17,7 +18,11 @@ type requestContext struct {
 	context.Context
 	route    *chi.Context
 	id       [1]string
+	rate     [1]string // value of the RateLimit header, or ""
 	clientIP string
+
+	principal *auth.Principal // who asks; nil: nobody known
+	denied    error           // why not, where a token came
 }
 
 type requestContextKey struct{}
@@ -29,6 +34,8 @@ func (c *requestContext) Value(key any) any {
 		return c.route
 	case requestContextKey{}:
 		return c
+	case auth.Key{}:
+		return c.principal
 	}
 	return c.Context.Value(key)
 }

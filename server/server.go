@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"log/slog"
 	"net"
@@ -10,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/covetpy/covet/server/auth"
+	"github.com/covetpy/covet/server/redisdb"
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -23,6 +26,12 @@ type Server struct {
 	metrics *metrics
 	health  *Health
 
+	cross     *crossOrigin
+	redis     *redisdb.DB                 // nil without REDIS_URL
+	limits    *rateLimits                 // nil without limits
+	identity  *identity                   // nil without tokens
+	logins    map[string]http.HandlerFunc // the runtime's routes for tokens, by path
+	tls       *tls.Config                 // of the public listener; nil: plain HTTP
 	router    *chi.Mux
 	fallback  http.Handler
 	own       map[string]http.Handler // the runtime's own pages, by path
@@ -48,11 +57,17 @@ type Option func(*options)
 
 type options struct {
 	logOutput io.Writer
+	users     auth.UserStore
 }
 
 // WithLogOutput sends the log to w instead of standard error. LOG_FILE wins over it.
 func WithLogOutput(w io.Writer) Option {
 	return func(o *options) { o.logOutput = w }
+}
+
+// WithUsers issues tokens to the users of a store, instead of those of AUTH_USERS_FILE. It needs JWT_SECRET_KEY.
+func WithUsers(users auth.UserStore) Option {
+	return func(o *options) { o.users = users }
 }
 
 // New makes a server from its configuration. It opens the log; no port is opened before [Server.Run].
@@ -87,6 +102,20 @@ func New(cfg Config, opts ...Option) (*Server, error) {
 	s.router.NotFound(notFound)
 	s.router.MethodNotAllowed(methodNotAllowed)
 	s.own = s.ownPages()
+	if s.cross, err = newCrossOrigin(cfg.Security, s.metrics.registry); err != nil {
+		return nil, err
+	}
+	if err := s.openRedis(); err != nil {
+		return nil, err
+	}
+	s.limits = s.newRateLimits()
+	if s.identity, err = s.openIdentity(o.users); err != nil {
+		return nil, err
+	}
+	s.logins = s.identity.pages()
+	if err := s.secure(); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 

@@ -25,15 +25,39 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if s.starting.Load() && !s.awaitStart(w) {
 		return
 	}
+	if !s.admit(w) {
+		return
+	}
 	switch limit := s.cfg.MaxBodyBytes; {
 	case r.ContentLength > limit:
-		w.Header()["Connection"] = connectionClose // the body is not read: the connection cannot go on
+		if r.ProtoMajor == 1 {
+			w.Header()["Connection"] = connectionClose // the body is not read: the connection cannot go on
+		}
 		writeProblem(w, w.request, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", limit))
 		return
 	case r.ContentLength != 0:
 		w.request.Body = http.MaxBytesReader(rw, r.Body, limit)
 	}
+	if page, ok := s.logins[r.URL.Path]; ok {
+		w.pattern = r.URL.Path
+		page(w, w.request)
+		return
+	}
 	s.router.ServeHTTP(w, w.request)
+}
+
+// admit says who asks, and answers and returns false where the request must not go on. Who has no right to ask counts
+// against the limits too.
+func (s *Server) admit(w *response) bool {
+	if !s.cross.admit(w, w.request) {
+		return false
+	}
+	s.identity.authenticate(w)
+	user := ""
+	if w.ctx.principal != nil {
+		user = w.ctx.principal.User
+	}
+	return s.limits.admit(w, user)
 }
 
 // begin takes a response from the pool and makes the request's context.
@@ -41,7 +65,7 @@ func (s *Server) begin(rw http.ResponseWriter, r *http.Request) *response {
 	w := s.responses.Get().(*response)
 	w.ResponseWriter = rw
 	w.start = time.Now()
-	w.status, w.bytes, w.own = 0, 0, false
+	w.status, w.bytes, w.own, w.pattern = 0, 0, false, ""
 	w.route.Reset()
 	w.route.Routes = s.router
 	w.ctx = &requestContext{Context: r.Context(), route: &w.route, clientIP: clientIP(r, s.cfg.TrustedProxies)}
@@ -114,6 +138,9 @@ func (w *response) account() {
 func (s *Server) endpoint(w *response) string {
 	if w.own {
 		return w.request.URL.Path
+	}
+	if w.pattern != "" {
+		return w.pattern
 	}
 	if pattern := w.route.RoutePattern(); pattern != "" {
 		return pattern

@@ -22,6 +22,7 @@ type response struct {
 	bytes    int64
 	status   int // 0 until headers are sent
 	own      bool
+	pattern  string   // the endpoint where no route of the application's answers
 	hijacked net.Conn // the connection, once a handler has taken it
 
 	shard      *flightShard // links of the list of requests in flight
@@ -51,6 +52,10 @@ func (w *response) WriteHeader(status int) {
 	}
 	if _, ok := h[headerRequestID]; !ok {
 		h[headerRequestID] = w.ctx.id[:]
+	}
+	if !w.own {
+		w.server.cross.answer(h, w.request)
+		w.server.limits.answer(h, w.ctx)
 	}
 	if status != http.StatusSwitchingProtocols && w.server.closing.Load() {
 		h["Connection"] = connectionClose

@@ -44,7 +44,7 @@ const journalWait = 5 * time.Second
 
 func newDaemon(cfg server.Config, log *slog.Logger, version string) *daemon {
 	return &daemon{
-		cfg: cfg, log: log, version: version, backend: &lateBackend{},
+		cfg: cfg, log: log, version: version, backend: newLateBackend(),
 		balancer: proxy.New(proxy.Options{TrustedProxies: cfg.TrustedProxies, Logger: log.With("logger", "balancer")}),
 	}
 }
@@ -93,6 +93,9 @@ func (d *daemon) openJournal(ctx context.Context) error {
 func journalTrouble(dir string, err error) error {
 	if errors.Is(err, local.ErrJournalBusy) {
 		return fmt.Errorf("%w: another covetd runs with the data directory %s; stop it, or give this one another (DATA_DIR)", err, dir)
+	}
+	if errors.Is(err, local.ErrJournalDamaged) {
+		return err
 	}
 	return fmt.Errorf("%w: covetd keeps its state in %s, which must be writable and have space", err, dir)
 }
@@ -144,6 +147,8 @@ func (d *daemon) endStreams(ctx context.Context) {
 		return
 	case <-half.C:
 	}
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), end) // the workers may take longer to end than their streams
+	defer cancel()
 	if err := errors.Join(d.stopEngine(ctx), d.stopWorkers(ctx)); err != nil {
 		d.log.Warn("not everything under way ended in time", "error", err)
 	}

@@ -15,7 +15,16 @@ import (
 // version is set by the linker: -ldflags "-X main.version=v1.0.0". SHOP_VERSION wins over it.
 var version = "v0.0.0-dev"
 
-func main() { os.Exit(run(os.Environ())) }
+func main() {
+	if len(os.Args) > 1 {
+		if err := addUser(os.Args[1:], os.Getenv("AUTH_USERS_FILE"), os.Stdin); err != nil {
+			fmt.Fprintln(os.Stderr, "shop:", err)
+			os.Exit(2)
+		}
+		return
+	}
+	os.Exit(run(os.Environ()))
+}
 
 // run is the whole program; it returns the exit status.
 func run(environ []string) int {
@@ -74,6 +83,7 @@ func newShop(srv *server.Server, opts options) {
 	r.Post("/api/checkout", orders.checkout)
 	r.Get("/api/orders", orders.list)
 	r.Get("/api/orders/{id}", orders.show)
+	mountAccounts(r, orders)
 	r.Get("/feed", feed.events)
 	r.Get("/feed/ws", feed.socket)
 	r.Get("/export", export)

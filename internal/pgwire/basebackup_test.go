@@ -105,7 +105,7 @@ func TestBaseBackupFindsDamagedPages(t *testing.T) {
 	}
 	defer func() { _ = b.Close() }()
 	for {
-		if _, err := b.Next(); err == io.EOF {
+		if _, err := b.Next(); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
 			t.Fatal(err)
@@ -130,7 +130,7 @@ func TestBaseBackupEndsWithItsContext(t *testing.T) {
 	cancel()
 	for {
 		if _, err := b.Next(); err != nil {
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				t.Error("a cancelled backup came to its end")
 			}
 			return
@@ -197,7 +197,7 @@ func TestBaseBackupNoticesADeadServer(t *testing.T) {
 		if err == nil {
 			_, err = io.Copy(io.Discard, b)
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			t.Fatal("the backup came to its end")
 		}
 		if err != nil {

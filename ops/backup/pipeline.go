@@ -102,7 +102,7 @@ func (p *pipeline) read(ctx context.Context) error {
 	var s *slab
 	for {
 		f, err := p.src.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return p.send(ctx, s)
 		}
 		if err != nil {

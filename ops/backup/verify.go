@@ -112,7 +112,7 @@ func (v *Verifier) pack(ctx context.Context, m *Manifest, pack uint32) (err erro
 }
 
 func shortPack(p Pack, err error) error {
-	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("%w: pack %s is shorter than its %d bytes", ErrDamaged, p.Name, p.Size)
 	}
 	return fmt.Errorf("read pack %s: %w", p.Name, err)

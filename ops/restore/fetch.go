@@ -139,7 +139,7 @@ func (w *copier) fetchRun(ctx context.Context, run []need, fw *fileWriter, raw, 
 }
 
 func cutOff(pack string, err error) error {
-	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("%w: pack %s is shorter than it was", backup.ErrDamaged, pack)
 	}
 	return err

@@ -22,7 +22,7 @@ func TestABadReleaseIsNamedAndTheOldOneServesOn(t *testing.T) {
 	}{
 		{"exits", []string{"--env", "SHOP_EXIT_AT_START=3"}, []string{built.shop}, []string{"exited with status 3", "SHOP_EXIT_AT_START"}},
 		{"never-listens", quick, []string{"sh", "-c", "echo warming up; exec sleep 600"}, []string{"did not listen on 127.0.0.1", "$PORT", "warming up"}},
-		{"hangs", append(quick, "--env", "SHOP_HANG=1"), []string{built.shop}, []string{"not ready within 2s", "no answer"}},
+		{"hangs", append(quick, "--env", "SHOP_HANG=1"), []string{built.shop}, []string{"not ready within 2s", "timed out after 1s"}},
 		{"answers-500", append(quick, "--env", "SHOP_ERROR_RATE=1", "--ready-path", "/api/products"), []string{built.shop},
 			[]string{"answered 500", "SHOP_ERROR_RATE"}},
 		{"not-ready", append(quick, "--env", "SHOP_NOT_READY=1"), []string{built.shop}, []string{"answered 503"}},

@@ -103,3 +103,24 @@ func TestADiskThatFillsUpStopsTheRolloutAndNotTheTraffic(t *testing.T) {
 		t.Errorf("with space again there are problems still: %q", problems)
 	}
 }
+
+// A journal that a disk has damaged is named by both programs, which do nothing by it.
+func TestADamagedJournalIsNamed(t *testing.T) {
+	t.Parallel()
+	p := serving(t, 1)
+	p.kill()
+	name := filepath.Join(p.dir, "journal.db")
+	if err := os.Truncate(name, 9000); err != nil {
+		t.Fatal(err)
+	}
+	p.start()
+	if code := p.awaitEnd(30 * time.Second); code != 1 {
+		t.Errorf("covetd ended with %d, want 1", code)
+	}
+	if said := p.log.tail(1); !strings.Contains(said, "the journal is damaged") || !strings.Contains(said, name) {
+		t.Errorf("the damage is not named:\n%s", said)
+	}
+	if a := p.must(1, "status"); !a.says("the journal is damaged", name) {
+		t.Errorf("status: %s", a)
+	}
+}

@@ -82,8 +82,11 @@ func TestAHandOverSurvivesADeath(t *testing.T) {
 		if victim != 0 {
 			kill(t, victim)
 		}
-		p.await(20*time.Second, "one covetd at most is left", func() bool { return len(covetdsOf(p.dir)) <= 1 })
-		left := covetdsOf(p.dir)
+		var left []int
+		p.await(60*time.Second, "one covetd serves, or none is left", func() bool {
+			left = covetdsOf(p.dir)
+			return len(left) == 0 || len(left) == 1 && p.servedBy(left[0])
+		})
 		t.Logf("round %d: killed %s, %d left", i, map[bool]string{true: "the old one", false: "the new one"}[i%2 == 0], len(left))
 		if len(left) == 0 {
 			<-p.ended
@@ -91,18 +94,15 @@ func TestAHandOverSurvivesADeath(t *testing.T) {
 		} else {
 			p.adopt(left[0])
 		}
-		p.awaitServing()
+		p.awaitReady()
 		p.awaitOne("v1.0.0")
 	}
 }
 
-// awaitServing waits until covetd serves, whichever process it is.
-func (p *place) awaitServing() {
-	p.t.Helper()
-	p.await(60*time.Second, "covetd serves", func() bool {
-		st, ok := p.trying()
-		return ok && !st.Offline && p.get("/health/ready") == http.StatusOK
-	})
+// servedBy reports whether covetd serves, and is the process given.
+func (p *place) servedBy(pid int) bool {
+	st, ok := p.trying()
+	return ok && !st.Offline && st.PID == pid && p.get("/health/ready") == http.StatusOK
 }
 
 // A covetd that does not answer any more is told from one that is gone.
@@ -119,7 +119,7 @@ func TestAFrozenCovetdIsSaidToBeSo(t *testing.T) {
 		t.Errorf("a command to a frozen covetd: %s", a)
 	}
 	p.signal(syscall.SIGCONT)
-	p.awaitServing()
+	p.awaitReady()
 	p.must(0, "rollout", "watch") // the first rollout, or the rollback that was waiting in the socket
 	p.awaitOne(p.status().Stable)
 }

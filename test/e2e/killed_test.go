@@ -70,7 +70,11 @@ func (p *place) killedDuring(round int, from, to string, args []string) {
 	p.t.Helper()
 	a := p.must(0, append(args, "-o", "json")...)
 	id := decode[console.Ack](p.t, a).Rollout.ID
-	moment := rand.N(2500 * time.Millisecond)
+	span := 2500 * time.Millisecond
+	if args[0] == "rollback" || to == "v1.3.0" {
+		span = 500 * time.Millisecond // these are over soon
+	}
+	moment := rand.N(span)
 	knock := p.knock() // a candidate is judged by its traffic
 	time.Sleep(moment)
 	dead := p.cmd.Process.Pid

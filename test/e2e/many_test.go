@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/covetpy/covet/ops/rollout"
 )
 
 // Five hundred instances are started, shown, replaced and stopped; what that costs is printed.
@@ -27,6 +29,9 @@ func TestFiveHundredInstances(t *testing.T) {
 		t.Errorf("status: %s", a)
 	}
 	took := time.Since(begun)
+	if all := decode[[]rollout.Instance](t, p.must(0, "instances", "-o", "json")); len(all) != many || all[0].State != rollout.Ready {
+		t.Errorf("instances lists %d, want %d that are ready", len(all), many)
+	}
 	cpu, rss := p.cost(t, 4*time.Second)
 	t.Logf("bench many_idle instances=%d status_ms=%d cpu_percent=%.1f rss_mb=%d", many, took.Milliseconds(), cpu, rss>>20)
 

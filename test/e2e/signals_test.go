@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/covetpy/covet/ops/rollout"
 )
 
 // What is under way when SIGTERM comes is answered, and nothing is left.
@@ -73,7 +75,7 @@ func fetch(ctx context.Context, url string) string {
 // A stream that would never end is ended properly within the time-out.
 func TestSIGTERMEndsStreamsInTime(t *testing.T) {
 	t.Parallel()
-	p := serving(t, 1, "SHUTDOWN_TIMEOUT=8s")
+	p := serving(t, 1, "SHUTDOWN_TIMEOUT=8s", "APP_ENV=SHOP_SLOW_SHUTDOWN=700ms")
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	ended := make(chan string, 1)
@@ -87,8 +89,37 @@ func TestSIGTERMEndsStreamsInTime(t *testing.T) {
 	if code := p.awaitEnd(20 * time.Second); code != 0 {
 		t.Errorf("covetd ended with %d, want 0", code)
 	}
+	if said := p.log.String(); strings.Contains(said, "killed") || strings.Contains(said, "cut ") {
+		t.Errorf("the worker was not left the time to end:\n%s", p.log.tail(20))
+	}
 	t.Logf("bench sigterm_with_stream ms=%d", time.Since(begun).Milliseconds())
 	p.awaitNoWorkers(time.Second)
+}
+
+// A rollout that is interrupted by an orderly stop goes on with the next start.
+func TestSIGTERMInTheMiddleOfARollout(t *testing.T) {
+	t.Parallel()
+	p := serving(t, 2)
+	p.shop("v1.1.0", 2)
+	p.must(0, "rollout", "start", "v1.1.0", "--strategy", "canary", "--weights", "50,100", "--bake", "1s", "--keep", "0s")
+	p.await(30*time.Second, "half of the traffic has moved", func() bool { return p.status().Weights["v1.1.0"] == 50 })
+	l := p.crowd()
+	p.await(10*time.Second, "there is some load", func() bool { return l.requests.Load() > 40 })
+	l.stop()
+	p.signal(syscall.SIGTERM)
+	if code := p.awaitEnd(40 * time.Second); code != 0 {
+		t.Errorf("covetd ended with %d, want 0", code)
+	}
+	p.awaitNoWorkers(time.Second)
+	if a := p.must(0, "status"); !a.says("not running", "r-1") {
+		t.Errorf("status without covetd: %s", a)
+	}
+	p.start()
+	p.awaitReady()
+	if r := p.awaitRollout("r-1", 60*time.Second); r.Phase != rollout.Succeeded {
+		t.Errorf("the rollout ended as %s: %s", r.Phase, r.Message)
+	}
+	p.awaitOne("v1.1.0")
 }
 
 func TestSIGQUITEndsAtOnce(t *testing.T) {

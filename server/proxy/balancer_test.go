@@ -135,7 +135,7 @@ func TestHoldEndsWith503(t *testing.T) {
 	f := newFront(t, Options{Hold: 20 * time.Millisecond})
 	r := f.get(t, "/")
 	if r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "" ||
-		r.Header.Get("Content-Type") != "application/json" || !strings.Contains(r.body, `"error":"no_ready_instance"`) {
+		r.Header.Get("Content-Type") != "application/json" || !strings.Contains(r.body, `"error":"no_ready_instance","message":"no instance is ready; try again in a moment","status":503`) {
 		t.Errorf("got %d %v %q", r.StatusCode, r.Header, r.body)
 	}
 	if s := f.Stats(); s.Refused != 1 {

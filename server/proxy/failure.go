@@ -118,13 +118,19 @@ func noAnswer(err error) *failure {
 		text: "the instance closed the connection before it answered", cause: err}
 }
 
-// answer tells the client. The body is JSON: {"error": code, "message": text}.
+// answer tells the client, in JSON of the same form as the runtime's own errors.
 func (f *failure) answer(w http.ResponseWriter) {
-	body, err := json.Marshal(map[string]string{"error": f.code, "message": f.text})
-	if err != nil { // a map of strings always has a JSON form
+	h := w.Header()
+	body, err := json.Marshal(struct {
+		Error     string `json:"error"`
+		Message   string `json:"message"`
+		Status    int    `json:"status"`
+		RequestID string `json:"request_id,omitempty"`
+	}{f.code, f.text, f.status, h.Get("X-Request-Id")})
+	if err != nil { // strings and a number always have a JSON form
 		panic(err)
 	}
-	h := w.Header()
+	body = append(body, '\n')
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")

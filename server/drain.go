@@ -92,16 +92,19 @@ func (l *life) drain(ctx context.Context, o stopOrder) {
 		}
 	}
 	l.public.goAway() // to those that came meanwhile
+	hooksCtx, rested := context.WithCancel(ctx)
+	defer rested()
 	var hooks sync.WaitGroup
 	for _, f := range s.drainHooks {
-		hooks.Go(func() { f(ctx) })
+		hooks.Go(func() { f(hooksCtx) })
 	}
 	l.public.drain(ctx, s.cfg.IdleGrace)
 	s.awaitHandlers(ctx)
-	rested := make(chan struct{})
-	go func() { hooks.Wait(); close(rested) }()
+	rested()
+	ended := make(chan struct{})
+	go func() { hooks.Wait(); close(ended) }()
 	select {
-	case <-rested:
+	case <-ended:
 	case <-ctx.Done():
 	}
 }

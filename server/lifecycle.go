@@ -44,6 +44,9 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	l := &life{s: s, log: s.logger, notify: newNotifier(os.Getenv, os.Getpid()), signals: make(chan os.Signal, 8), errs: make(chan error, 3)}
 	signal.Notify(l.signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR2)
 	defer signal.Stop(l.signals)
+	brokenPipes := make(chan os.Signal, 1) // nobody reads them: whoever reads our log may go, and writing to it is to fail, not to kill
+	signal.Notify(brokenPipes, syscall.SIGPIPE)
+	defer signal.Stop(brokenPipes)
 	stopFlushing := make(chan struct{})
 	var flusher sync.WaitGroup
 	flusher.Go(func() { s.log.sink.flushEachInterval(stopFlushing) })

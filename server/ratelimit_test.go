@@ -32,7 +32,7 @@ func TestRateLimitAnswers(t *testing.T) {
 		t.Errorf("RateLimit-Policy: %s", got)
 	}
 	for range 5 {
-		if resp, _ := s.do(t, "GET", "/a", nil); resp.StatusCode != 200 {
+		if resp, _ := s.do(t, "GET", "/a", nil); resp.StatusCode != http.StatusOK {
 			t.Errorf("within the rate: %d", resp.StatusCode)
 		}
 	}
@@ -41,7 +41,7 @@ func TestRateLimitAnswers(t *testing.T) {
 		t.Errorf("beyond it: %d, Retry-After %q, %s", resp.StatusCode, resp.Header.Get("Retry-After"), body)
 	}
 	for _, path := range []string{"/health", "/health/live", "/health/ready", "/metrics"} {
-		if resp, _ := s.do(t, "GET", path, nil); resp.StatusCode != 200 || resp.Header.Get("RateLimit") != "" {
+		if resp, _ := s.do(t, "GET", path, nil); resp.StatusCode != http.StatusOK || resp.Header.Get("RateLimit") != "" {
 			t.Errorf("%s: %d, RateLimit %q", path, resp.StatusCode, resp.Header.Get("RateLimit"))
 		}
 	}
@@ -65,7 +65,7 @@ func TestRateLimitIsNotFooledByForwardedFor(t *testing.T) {
 			if proxies != nil {
 				forwarded += ", 203.0.113.7" // as the proxy adds it
 			}
-			if resp, _ := s.do(t, "GET", "/", nil, "X-Forwarded-For", forwarded, "X-Real-Ip", forwarded, "Forwarded", "for="+forwarded); resp.StatusCode == 200 {
+			if resp, _ := s.do(t, "GET", "/", nil, "X-Forwarded-For", forwarded, "X-Real-Ip", forwarded, "Forwarded", "for="+forwarded); resp.StatusCode == http.StatusOK {
 				ok++
 			}
 		}

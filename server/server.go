@@ -168,7 +168,7 @@ func (s *Server) Component(c Component) { s.components = append(s.components, c)
 
 // OnDrain adds a function that is called when the server stops taking connections, before it waits for the open ones:
 // the place to close WebSockets with 1001 (going away), which end by no request's end. It runs beside others and ends
-// with ctx.
+// with ctx: when nothing is open any more, or at ctx's deadline, when what still is gets cut.
 func (s *Server) OnDrain(f func(ctx context.Context)) { s.drainHooks = append(s.drainHooks, f) }
 
 // AdminHandler serves h on the operations socket, Config.AdminSocket. [PeerFrom] tells who asks. Each connContext may

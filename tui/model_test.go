@@ -47,7 +47,7 @@ func snapshotOf(t testing.TB, s *scripted) *store.Snapshot {
 	}
 }
 
-// bench is a console without a terminal, whose clock the test moves.
+// desk is a console without a terminal, whose clock the test moves.
 type desk struct {
 	t    testing.TB
 	m    *model

@@ -286,3 +286,27 @@ func BenchmarkKeyToScreen10000(b *testing.B) {
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)*95/100].Microseconds())/1000, "p95-ms")
 }
+
+// BenchmarkFirstFrame is the time from the start of the console to its first frame, with no service at all.
+func BenchmarkFirstFrame(b *testing.B) {
+	for b.Loop() {
+		in, keys := io.Pipe()
+		term := newEmulator(200, 60)
+		ctx, cancel := context.WithCancelCause(context.Background())
+		port := canary()
+		port.down = errNoSocket
+		o := Options{Port: port, ReadOnly: true, Now: func() time.Time { return t0 }, In: in, Out: term, Env: []string{"TERM=xterm-256color"}}
+		ended := make(chan error, 1)
+		go func() { ended <- runScreen(ctx, cancel, o.normalize(), sized(200, 60)) }()
+		for !strings.Contains(term.screen(), "READ-ONLY") {
+			time.Sleep(100 * time.Microsecond)
+		}
+		b.StopTimer()
+		cancel(nil)
+		<-ended
+		if err := keys.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+}

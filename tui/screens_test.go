@@ -66,7 +66,7 @@ func (s *shown) press(keys string) {
 // until waits for the screen to be as wanted.
 func (s *shown) until(what string, ok func(screen string) bool) string {
 	s.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(15 * time.Second)
 	for {
 		screen := s.term.screen()
 		if ok(screen) {
@@ -106,7 +106,7 @@ func (s *shown) golden(name string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.until(path+":\n"+string(want), func(screen string) bool { return screen == string(want) })
+	s.until(path+" (go test ./tui -run TestScreen -update, after looking):\n"+string(want), func(screen string) bool { return screen == string(want) })
 	if len(s.term.unknown) > 0 {
 		s.t.Errorf("the terminal was sent what it does not know: %q", s.term.unknown)
 	}

@@ -23,10 +23,10 @@ func exits() []exit {
 		{console.CodeUsage.Exit(), "the command makes no sense as it stands; nothing was done"},
 		{console.CodeStalePlan.Exit(), "the plan is out of date: make it again and look at it"},
 		{console.CodeWaiting.Exit(), "the rollout waits for approval: covetctl rollout promote"},
-		{console.CodeRolledBack.Exit(), "the rollout failed or was aborted, and the old release serves as before"},
-		{console.CodeUnreachable.Exit(), "covetd does not answer"},
+		{console.CodeRolledBack.Exit(), "the rollout failed or was aborted, and the old release serves as before; a backup or restore failed, and everything is as it was"},
+		{console.CodeUnreachable.Exit(), "covetd, the database or the repository does not answer"},
 		{console.CodeLocked.Exit(), "another rollout is under way"},
-		{console.CodeNotRolledBack.Exit(), "the rollout failed and was NOT rolled back: people must act"},
+		{console.CodeNotRolledBack.Exit(), "the rollout failed and was NOT rolled back: people must act; a restore failed halfway, and says what is left"},
 		{interruptedExit, "interrupted by Ctrl-C or a signal; what covetd was told to do goes on"},
 	}
 }

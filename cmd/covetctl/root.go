@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/covetpy/covet/internal/backupcmd"
 	"github.com/covetpy/covet/ops/console"
 
 	"github.com/covetpy/covet/tui/theme"
@@ -39,9 +40,10 @@ covetctl rollback --reason "checkout answers 500"`,
 	c.SetErr(a.err)
 	c.SetHelpCommand(a.helpCommand())
 	a.globalFlags(c)
-	c.AddGroup(&cobra.Group{ID: "see", Title: "See"}, &cobra.Group{ID: "act", Title: "Act"}, &cobra.Group{ID: "other", Title: "Other"})
+	c.AddGroup(&cobra.Group{ID: "see", Title: "See"}, &cobra.Group{ID: "act", Title: "Act"}, &cobra.Group{ID: "data", Title: "Data"}, &cobra.Group{ID: "other", Title: "Other"})
 	for group, commands := range map[string][]*cobra.Command{
-		"see":   {a.statusCommand(), a.logsCommand(), a.auditCommand(), a.attachCommand()},
+		"data":  backupcmd.Commands(),
+		"see":   {a.statusCommand(), a.instancesCommand(), a.logsCommand(), a.auditCommand(), a.attachCommand()},
 		"act":   {a.releaseCommand(), a.rolloutCommand(), a.rollbackCommand(), a.incidentCommand()},
 		"other": {a.configCommand(), a.versionCommand(), a.completionCommand(), a.exitCodesTopic()},
 	} {

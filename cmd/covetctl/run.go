@@ -81,7 +81,7 @@ func usage(format string, args ...any) *console.Error {
 }
 
 func exitCode(err error) int {
-	var e *console.Error
+	var e interface{ ExitCode() int }
 	var i *interrupted
 	switch {
 	case errors.As(err, &e):

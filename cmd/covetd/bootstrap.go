@@ -11,6 +11,7 @@ import (
 	"github.com/covetpy/covet/ops/rollout"
 	"github.com/covetpy/covet/server"
 	"github.com/covetpy/covet/server/proxy"
+	"github.com/covetpy/covet/server/workers"
 )
 
 // bootstrap makes the first release of what the configuration says is to be run. Once the journal has a release it says
@@ -28,24 +29,38 @@ func (d *daemon) bootstrap(ctx context.Context) error {
 		if s.Stable != "" || s.Active != nil || len(s.History) > 0 {
 			return nil, nil
 		}
-		return firstRelease(s, app, time.Now())
+		m, err := d.manifest(app)
+		if err != nil {
+			return nil, fmt.Errorf("APP_COMMAND: %w", err)
+		}
+		return firstRelease(s, app.Version, m, time.Now())
 	})
 	return err
 }
 
+// manifest is what the configuration says is to be run. A program that is not there is refused before it is recorded for
+// good.
+func (d *daemon) manifest(app server.AppConfig) (rollout.Manifest, error) {
+	dir, err := filepath.Abs(app.Dir)
+	if err != nil {
+		return rollout.Manifest{}, fmt.Errorf("find APP_DIR: %w", err)
+	}
+	path, digest, err := d.supervisor.Fingerprint(workers.Spec{Release: "first", Command: app.Command, Dir: dir, Env: app.Env})
+	if err != nil {
+		return rollout.Manifest{}, err
+	}
+	return rollout.Manifest{
+		Command: append([]string{path}, app.Command[1:]...), Executable: digest, Dir: dir, Env: app.Env,
+		Instances: app.Workers, ReadyPath: app.ReadyPath,
+	}, nil
+}
+
 // firstRelease is the events by which the configured command becomes the stable release.
-func firstRelease(s rollout.State, app server.AppConfig, now time.Time) ([]journal.Event, error) {
-	version := app.Version
+func firstRelease(s rollout.State, version string, m rollout.Manifest, now time.Time) ([]journal.Event, error) {
 	if version == "" {
 		version = "v0"
 	}
-	dir, err := filepath.Abs(app.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("the directory of APP_COMMAND: %w", err)
-	}
-	r, err := rollout.NewRelease(version, rollout.Manifest{
-		Command: app.Command, Dir: dir, Env: app.Env, Instances: app.Workers, ReadyPath: app.ReadyPath,
-	}, now, "configuration")
+	r, err := rollout.NewRelease(version, m, now, "configuration")
 	if err != nil {
 		return nil, fmt.Errorf("make the first release of APP_COMMAND: %w", err)
 	}

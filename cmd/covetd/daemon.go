@@ -44,7 +44,7 @@ const journalWait = 5 * time.Second
 
 func newDaemon(cfg server.Config, log *slog.Logger, version string) *daemon {
 	return &daemon{
-		cfg: cfg, log: log, version: version, backend: &lateBackend{},
+		cfg: cfg, log: log, version: version, backend: newLateBackend(),
 		balancer: proxy.New(proxy.Options{TrustedProxies: cfg.TrustedProxies, Logger: log.With("logger", "balancer")}),
 	}
 }
@@ -52,7 +52,7 @@ func newDaemon(cfg server.Config, log *slog.Logger, version string) *daemon {
 // attach puts the daemon's parts into the server's life.
 func (d *daemon) attach(s *server.Server) {
 	s.Fallback(d.balancer)
-	s.OnDrain(func(context.Context) { d.balancer.GoAway() })
+	s.OnDrain(d.endStreams)
 	peers := admin.NewPeers()
 	s.AdminHandler(admin.New(d.backend, peers.Identify, d.log.With("logger", "admin")))
 	s.Health().Register(server.Check{Name: "instances", Required: true, Timeout: time.Second, Run: d.checkInstances})
@@ -94,10 +94,16 @@ func journalTrouble(dir string, err error) error {
 	if errors.Is(err, local.ErrJournalBusy) {
 		return fmt.Errorf("%w: another covetd runs with the data directory %s; stop it, or give this one another (DATA_DIR)", err, dir)
 	}
+	if errors.Is(err, local.ErrJournalDamaged) {
+		return err
+	}
 	return fmt.Errorf("%w: covetd keeps its state in %s, which must be writable and have space", err, dir)
 }
 
 func (d *daemon) closeJournal(context.Context) error {
+	if d.journal == nil {
+		return nil // it never opened
+	}
 	d.keeper.Suspend()
 	return d.journal.Close()
 }
@@ -122,7 +128,31 @@ func (d *daemon) startWorkers(context.Context) error {
 	return nil
 }
 
-func (d *daemon) stopWorkers(ctx context.Context) error { return d.supervisor.Close(ctx) }
+func (d *daemon) stopWorkers(ctx context.Context) error {
+	if d.supervisor == nil {
+		return nil // it never started
+	}
+	return d.supervisor.Close(ctx)
+}
+
+// endStreams ends what no request's end would: WebSockets at once, and, once half of the time for requests has passed, the
+// workers with the streams they still answer, which only they can end properly. The engine must not see its instances go.
+func (d *daemon) endStreams(ctx context.Context) {
+	d.balancer.GoAway()
+	end, _ := ctx.Deadline()
+	half := time.NewTimer(time.Until(end) / 2)
+	defer half.Stop()
+	select {
+	case <-ctx.Done():
+		return
+	case <-half.C:
+	}
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), end) // the workers may take longer to end than their streams
+	defer cancel()
+	if err := errors.Join(d.stopEngine(ctx), d.stopWorkers(ctx)); err != nil {
+		d.log.Warn("not everything under way ended in time", "error", err)
+	}
+}
 
 // checkInstances is covetd's readiness: somebody can answer.
 func (d *daemon) checkInstances(context.Context) error {
@@ -145,6 +175,9 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	matrix := health.DefaultMatrix()
 	now := time.Now()
 	d.meter = local.NewMeter(d.balancer, matrix, now)
+	if err := d.meter.Remember(d.cfg.DataDir); err != nil {
+		d.log.Warn("the error budget's past could not be read: the long windows begin anew", "error", err)
+	}
 	d.engine = &rollout.Engine{
 		Keeper: d.keeper, Router: &local.Router{Balancer: d.balancer}, Signals: d.meter, Matrix: matrix,
 		Platform: &local.Platform{Supervisor: d.supervisor, Meter: d.meter}, Log: d.log.With("logger", "engine"),
@@ -170,8 +203,12 @@ func (d *daemon) runEngine(context.Context) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	d.stop = cancel
 	d.running.Go(func() { d.finished("engine", d.engine.Run(ctx)) })
-	d.running.Go(func() { d.finished("meter", d.meter.Run(ctx)) })
+	d.running.Go(func() { d.finished("meter", d.meter.Run(ctx, d.cfg.DataDir, d.unkept)) })
 	return nil
+}
+
+func (d *daemon) unkept(err error) {
+	d.log.Warn("the error budget's past could not be kept: after a restart the long windows begin anew", "error", err)
 }
 
 func (d *daemon) finished(what string, err error) {

@@ -5,29 +5,44 @@ import (
 	"encoding/json"
 	"iter"
 	"net/url"
-	"sync/atomic"
+	"time"
 
 	"github.com/covetpy/covet/ops/console"
 	"github.com/covetpy/covet/server/admin"
 )
 
-// lateBackend answers that covetd is starting until there is somebody who can answer.
+// lateBackend makes whoever asks while covetd starts wait for the one who can answer.
 type lateBackend struct {
-	backend atomic.Pointer[admin.Backend]
+	backend admin.Backend
+	there   chan struct{} // closed once backend is set
 }
 
-func (l *lateBackend) set(b admin.Backend) { l.backend.Store(&b) }
+// startPatience is how long a request waits before it is told that covetd is starting.
+const startPatience = 5 * time.Second
 
-func (l *lateBackend) get() (admin.Backend, error) {
-	if b := l.backend.Load(); b != nil {
-		return *b, nil
+func newLateBackend() *lateBackend { return &lateBackend{there: make(chan struct{})} }
+
+// set must be called once.
+func (l *lateBackend) set(b admin.Backend) {
+	l.backend = b
+	close(l.there)
+}
+
+func (l *lateBackend) get(ctx context.Context) (admin.Backend, error) {
+	patience := time.NewTimer(startPatience)
+	defer patience.Stop()
+	select {
+	case <-l.there:
+		return l.backend, nil
+	case <-ctx.Done():
+	case <-patience.C:
 	}
-	return nil, &console.Error{Code: console.CodeUnreachable, Message: "covetd is starting", Hint: "try again in a second"}
+	return nil, &console.Error{Code: console.CodeUnreachable, Message: "covetd is starting", Hint: "try again in a few seconds"}
 }
 
 // Ask implements admin.Backend.
 func (l *lateBackend) Ask(ctx context.Context, who admin.Identity, op string, q url.Values) (any, error) {
-	b, err := l.get()
+	b, err := l.get(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +51,7 @@ func (l *lateBackend) Ask(ctx context.Context, who admin.Identity, op string, q 
 
 // Do implements admin.Backend.
 func (l *lateBackend) Do(ctx context.Context, who admin.Identity, op string, body json.RawMessage) (any, error) {
-	b, err := l.get()
+	b, err := l.get(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +60,7 @@ func (l *lateBackend) Do(ctx context.Context, who admin.Identity, op string, bod
 
 // Watch implements admin.Backend.
 func (l *lateBackend) Watch(ctx context.Context, who admin.Identity, after uint64) iter.Seq2[any, error] {
-	b, err := l.get()
+	b, err := l.get(ctx)
 	if err != nil {
 		return func(yield func(any, error) bool) { yield(nil, err) }
 	}
@@ -54,7 +69,7 @@ func (l *lateBackend) Watch(ctx context.Context, who admin.Identity, after uint6
 
 // Logs implements admin.Backend.
 func (l *lateBackend) Logs(ctx context.Context, who admin.Identity, q url.Values) iter.Seq2[any, error] {
-	b, err := l.get()
+	b, err := l.get(ctx)
 	if err != nil {
 		return func(yield func(any, error) bool) { yield(nil, err) }
 	}

@@ -32,12 +32,24 @@ type Journal struct{ db *bolt.DB }
 func JournalPath(dataDir string) string { return filepath.Join(dataDir, "journal.db") }
 
 // OpenJournal opens or creates the journal of a data directory. It waits for the lock up to the time given, then fails with
-// ErrJournalBusy.
+// ErrJournalBusy; with ErrJournalDamaged where the file cannot be read to its end.
 func OpenJournal(dataDir string, wait time.Duration) (*Journal, error) {
 	if err := os.MkdirAll(dataDir, 0o750); err != nil {
 		return nil, fmt.Errorf("create the data directory: %w", err)
 	}
 	path := JournalPath(dataDir)
+	var j *Journal
+	err := guarded(path, func() (err error) {
+		j, err = openStore(path, wait)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return j, nil
+}
+
+func openStore(path string, wait time.Duration) (*Journal, error) {
 	db, err := bolt.Open(path, 0o640, &bolt.Options{Timeout: max(wait, time.Millisecond), FreelistType: bolt.FreelistMapType})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("open %s: %w", path, ErrJournalBusy)
@@ -49,6 +61,9 @@ func OpenJournal(dataDir string, wait time.Duration) (*Journal, error) {
 		_, err := tx.CreateBucketIfNotExists(eventsBucket)
 		return err
 	})
+	if err == nil {
+		err = scan(db)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare the journal %s: %w", path, err), db.Close())
 	}

@@ -13,6 +13,7 @@ import (
 
 const (
 	sampleEvery  = time.Second
+	keepEvery    = time.Minute
 	pointSpan    = 5 * time.Second  // what a displayed value is averaged over
 	seriesStep   = 5 * time.Second  // between the points of the recent past
 	seriesLength = 180              // points kept: a quarter of an hour
@@ -63,18 +64,46 @@ func NewMeter(b *proxy.Balancer, m health.Matrix, now time.Time) *Meter {
 	}
 }
 
-// Run samples until the context ends.
-func (m *Meter) Run(ctx context.Context) error {
+// Run samples until the context ends, and keeps the past in the data directory once a minute and at the end. A past that
+// cannot be kept is reported to trouble, and costs nothing else.
+func (m *Meter) Run(ctx context.Context, dataDir string, trouble func(error)) error {
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
+	kept := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
+			m.keep(dataDir, time.Now(), trouble)
 			return ctx.Err()
 		case now := <-tick.C:
 			m.sample(now)
+			if now.Sub(kept) >= keepEvery {
+				m.keep(dataDir, now, trouble)
+				kept = now
+			}
 		}
 	}
+}
+
+func (m *Meter) keep(dataDir string, now time.Time, trouble func(error)) {
+	m.mu.Lock()
+	past := m.service.Past(now)
+	m.mu.Unlock()
+	if err := writePast(dataDir, past); err != nil {
+		trouble(err)
+	}
+}
+
+// Remember takes up the past that was kept in the data directory.
+func (m *Meter) Remember(dataDir string) error {
+	past, err := readPast(dataDir)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.service.Remember(past)
+	return nil
 }
 
 func (m *Meter) sample(now time.Time) {

@@ -43,6 +43,9 @@ func OpenOffline(ctx context.Context, dataDir string) (*Offline, error) {
 	if errors.Is(err, ErrJournalBusy) {
 		return nil, &console.Error{Code: console.CodeLocked, Message: err.Error(), Hint: "a covetd is starting or stopping there: try again in a few seconds"}
 	}
+	if errors.Is(err, ErrJournalDamaged) {
+		return nil, &console.Error{Code: console.CodeInternal, Message: err.Error(), Hint: "covetd will not start like this either"}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -2,10 +2,7 @@ package local
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 )
 
@@ -26,34 +23,10 @@ func WritePlace(dataDir string, p Place) error {
 	if err != nil {
 		return fmt.Errorf("encode what covetd says of itself: %w", err)
 	}
-	path := placePath(dataDir)
-	temp, err := os.CreateTemp(dataDir, ".covetd.json.*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	_, err = temp.Write(append(raw, '\n'))
-	err = errors.Join(err, temp.Chmod(0o644), temp.Sync(), temp.Close())
-	if err == nil {
-		err = os.Rename(temp.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, errors.Join(err, os.Remove(temp.Name())))
-	}
-	return nil
+	return writeWhole(placePath(dataDir), append(raw, '\n'))
 }
 
 // ReadPlace reads it. A data directory that no covetd has used yet gives the zero Place.
 func ReadPlace(dataDir string) (Place, error) {
-	var p Place
-	raw, err := os.ReadFile(placePath(dataDir))
-	if errors.Is(err, fs.ErrNotExist) {
-		return p, nil
-	}
-	if err != nil {
-		return p, fmt.Errorf("read what covetd says of itself: %w", err)
-	}
-	if err := json.Unmarshal(raw, &p); err != nil {
-		return p, fmt.Errorf("read %s: %w", placePath(dataDir), err)
-	}
-	return p, nil
+	return readWhole[Place](placePath(dataDir))
 }

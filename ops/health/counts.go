@@ -11,9 +11,10 @@ const (
 // Counts remembers how many requests one arm had, and how many of them failed, in one bucket a second and one a minute. It
 // takes a fixed 180 kB. It is not safe for concurrent use.
 type Counts struct {
-	since   time.Time
-	seconds ring
-	minutes ring
+	since    time.Time // what is known begins here
+	counting time.Time // what is known to the second begins here
+	seconds  ring
+	minutes  ring
 }
 
 type bucket struct {
@@ -30,7 +31,7 @@ type ring struct {
 // NewCounts starts counting at since: nothing is known of the time before.
 func NewCounts(since time.Time) *Counts {
 	return &Counts{
-		since:   since,
+		since: since, counting: since,
 		seconds: ring{unit: 1, buckets: make([]bucket, secondsKept)},
 		minutes: ring{unit: 60, buckets: make([]bucket, minutesKept)},
 	}
@@ -45,11 +46,12 @@ func (c *Counts) Add(at time.Time, requests, errors uint64) {
 	c.minutes.add(at, requests, errors)
 }
 
-// Window looks back over a span ending at now. Spans of up to an hour are exact to the second, longer ones to the minute.
+// Window looks back over a span ending at now. Spans of up to an hour are exact to the second, longer ones, and those that
+// reach back to what was remembered, to the minute.
 func (c *Counts) Window(now time.Time, span time.Duration) Window {
 	w := Window{Span: span, Covered: min(span, max(now.Sub(c.since), 0))}
 	r := &c.seconds
-	if span > secondsKept*time.Second {
+	if span > secondsKept*time.Second || now.Sub(c.counting) < span && span >= 2*time.Minute {
 		r = &c.minutes
 	}
 	w.Requests, w.Errors = r.sum(now, span)
@@ -77,4 +79,40 @@ func (r *ring) sum(now time.Time, span time.Duration) (requests, errors uint64) 
 		}
 	}
 	return requests, errors
+}
+
+// Minute is what one minute had.
+type Minute struct {
+	At       int64  `json:"at"` // minutes since 1970
+	Requests uint64 `json:"requests"`
+	Errors   uint64 `json:"errors"`
+}
+
+// Past is what Counts remember for the long windows, to be kept while nobody counts.
+type Past struct {
+	Since   time.Time `json:"since"`
+	Minutes []Minute  `json:"minutes"`
+}
+
+// Past returns the minutes that had traffic, oldest first.
+func (c *Counts) Past(now time.Time) Past {
+	p := Past{Since: c.since}
+	last := now.Unix() / 60
+	for at := last - minutesKept + 1; at <= last; at++ {
+		b := c.minutes.buckets[at%minutesKept]
+		if b.at == at {
+			p.Minutes = append(p.Minutes, Minute{At: at, Requests: b.requests, Errors: b.errors})
+		}
+	}
+	return p
+}
+
+// Remember adds a past to the long windows.
+func (c *Counts) Remember(p Past) {
+	if !p.Since.IsZero() && p.Since.Before(c.since) {
+		c.since = p.Since
+	}
+	for _, m := range p.Minutes {
+		c.minutes.add(time.Unix(m.At*60, 0), m.Requests, m.Errors)
+	}
 }

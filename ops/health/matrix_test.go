@@ -183,6 +183,31 @@ func TestCountsWindows(t *testing.T) {
 	}
 }
 
+func TestCountsOutliveTheProcessThatCounted(t *testing.T) {
+	t.Parallel()
+	c := NewCounts(now)
+	for s := range 7200 {
+		c.Add(now.Add(time.Duration(s)*time.Second), 10, 1)
+	}
+	restart := now.Add(2 * time.Hour)
+	next := NewCounts(restart)
+	next.Remember(c.Past(restart))
+	later := restart.Add(30 * time.Second)
+	next.Add(later, 7, 7)
+	for span, want := range map[time.Duration]uint64{72 * time.Hour: 72_007, 6 * time.Hour: 72_007, 30 * time.Minute: 29*600 + 7} {
+		w := next.Window(later, span)
+		if w.Requests != want {
+			t.Errorf("over %s: %d requests, want %d", span, w.Requests, want)
+		}
+	}
+	if w := next.Window(later, 6*time.Hour); w.Covered != 2*time.Hour+30*time.Second {
+		t.Errorf("covered %s", w.Covered)
+	}
+	if w := next.Window(later, time.Minute); w.Requests != 7 {
+		t.Errorf("the last minute has %d", w.Requests)
+	}
+}
+
 func TestRaiseOpensEscalatesAndNeverRepeats(t *testing.T) {
 	t.Parallel()
 	m := DefaultMatrix()

@@ -104,7 +104,7 @@ func (e *Engine) Tick(ctx context.Context) (bool, error) {
 		return events, nil
 	})
 	if errors.Is(err, ErrSuspended) {
-		return false, nil //nolint:nilerr // another covetd takes over: nothing is to be done, and that is no problem
+		return false, nil // another covetd takes over: nothing is to be done
 	}
 	return moved && err == nil, errors.Join(err, e.reconcile(ctx, s, seen))
 }

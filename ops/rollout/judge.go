@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -109,10 +110,27 @@ func inWords(i *Instance) string {
 	if why == "" {
 		why = "it is " + string(i.State)
 	}
-	if n := len(i.LastLog); n > 0 {
-		why += fmt.Sprintf("; last log: %s", strings.TrimSpace(i.LastLog[n-1]))
+	if line := telling(i.LastLog); line != "" {
+		why += "; last log: " + line
 	}
 	return why
+}
+
+// telling is the line that says most about an end: the last one, except that Go and Java write a trace below their reason.
+func telling(lines []string) string {
+	for _, line := range slices.Backward(lines) {
+		for _, prefix := range []string{"panic: ", "fatal error: ", "Exception in thread "} {
+			if strings.HasPrefix(line, prefix) {
+				return strings.TrimSpace(line)
+			}
+		}
+	}
+	for _, line := range slices.Backward(lines) {
+		if line = strings.TrimSpace(line); line != "" {
+			return line
+		}
+	}
+	return ""
 }
 
 // crashes says why a candidate that had been ready is given up, or nothing.

@@ -172,7 +172,7 @@ func fields(m Manifest) map[string]string {
 	}
 	out := map[string]string{
 		"command":       string(command),
-		"executable":    m.Executable,
+		"executable":    m.Executable[:min(12, len(m.Executable))],
 		"dir":           m.Dir,
 		"instances":     fmt.Sprint(m.Instances),
 		"ready path":    m.ReadyPath,

@@ -47,7 +47,7 @@ func TestOverdueReasons(t *testing.T) {
 	t.Parallel()
 	p := Probe{}.withDefaults()
 	cases := map[string]error{
-		"was not ready within 1m0s":                                       nil,
+		"was not ready within 1m0s: GET /health/ready had no answer":      nil,
 		"did not listen on 127.0.0.1:1 within 1m0s":                       syscall.ECONNREFUSED,
 		"was not ready within 1m0s: GET /health/ready timed out after 2s": errors.New("timed out after 2s"),
 	}

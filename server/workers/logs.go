@@ -65,7 +65,7 @@ type library struct {
 	ended   []string      // those kept after their release, oldest first
 	more    chan struct{} // closed by the next line, if somebody waits for it
 	awaited bool
-	dropped uint64
+	loss    LogLoss
 
 	wake chan struct{}
 	quit chan struct{}
@@ -144,7 +144,7 @@ func (l *library) add(release, instance, stream, text string) {
 	}
 	if !room {
 		b.missing++
-		l.dropped++
+		l.loss.flooded(now, release)
 		return
 	}
 	b.encode(line)
@@ -221,7 +221,8 @@ func (l *library) written(b batch, err error) {
 		b.book.spare = b.bytes[:0]
 	}
 	if err != nil {
-		l.dropped += uint64(b.lines)
+		l.loss.Unwritten += uint64(b.lines)
+		l.loss.UnwrittenAt = time.Now()
 	}
 	l.mu.Unlock()
 	if err != nil && b.book.file.complain() {
@@ -266,10 +267,10 @@ func (l *library) forget() {
 	}
 }
 
-func (l *library) droppedLines() uint64 {
+func (l *library) lost() LogLoss {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.dropped
+	return l.loss
 }
 
 // read yields the lines that are there and, if follow is set, those that come, until ctx ends.

@@ -152,7 +152,7 @@ func TestFloodCostsBoundedMemoryAndIsCounted(t *testing.T) {
 	if total > 4<<20+pendingBytes || len(entries) < 2 {
 		t.Errorf("%d bytes in %d files, want rotation and at most the limit and one batch", total, len(entries))
 	}
-	t.Logf("%d of %d lines were dropped, %d bytes in %d files", b.DroppedLines(), lines, total, len(entries))
+	t.Logf("%d of %d lines were dropped, %d bytes in %d files", b.LogLoss().Lines(), lines, total, len(entries))
 }
 
 // /dev/full answers every write as a full disk does.
@@ -168,7 +168,7 @@ func TestFullDiskHoldsUpNobody(t *testing.T) {
 	b := newBench(t, func(o *Options) { o.StateDir = state })
 	b.ensure(b.spec("v1", "flood=5000"), 1)
 	b.untilState(1, StateReady)
-	eventually(t, "lost lines are counted", func() (bool, any) { n := b.DroppedLines(); return n >= 5000, n })
+	eventually(t, "lost lines are counted", func() (bool, any) { n := b.LogLoss().Unwritten; return n >= 5000, n })
 	eventually(t, "the lines in memory", func() (bool, any) {
 		got := texts(b.lines(LogFilter{Release: "v1"}))
 		return slices.Contains(got, "flood over"), len(got)
@@ -298,13 +298,13 @@ func TestFloodIsKeptFromTheDisk(t *testing.T) {
 	for range 2000 {
 		l.add("v1", "v1-1", "stdout", strings.Repeat("x", 1000))
 	}
-	if l.droppedLines() == 0 {
-		t.Error("2 MB at once went to the disk")
+	if got := l.lost(); got.Flooded == 0 || got.Unwritten != 0 || got.FloodedBy != "v1" {
+		t.Errorf("2 MB at once: %+v, want a flood by v1 and no fault of the disk", got)
 	}
 	eventually(t, "a line on the disk again", func() (bool, any) {
-		before := l.droppedLines()
+		before := l.lost()
 		l.add("v1", "v1-1", "stdout", "calm")
-		return l.droppedLines() == before, nil
+		return l.lost() == before, nil
 	})
 	l.close()
 	got := texts(tail(t, newLogFile(dir, "v1", fileLimits{}), 10_000))

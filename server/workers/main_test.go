@@ -49,7 +49,9 @@ func runWorker(modes []string) {
 	fmt.Println("listening on", os.Getenv("PORT"))
 	srv := &http.Server{Addr: net.JoinHostPort(os.Getenv("HOST"), os.Getenv("PORT")), Handler: mux}
 	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGTERM) {
+		signal.Notify(stop, syscall.SIGTERM)
+	}
 	go func() {
 		if err := srv.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 			fmt.Fprintln(os.Stderr, err)

@@ -28,7 +28,7 @@ type Probe struct {
 	Path             string        // default /health/ready
 	Interval         time.Duration // between probes while not ready; default 500 ms. The first ones come faster.
 	ReadyInterval    time.Duration // between probes while ready; default 1 s
-	Timeout          time.Duration // for one probe; default 2 s
+	Timeout          time.Duration // for one probe; default 2 s, at most half of StartTimeout
 	StartTimeout     time.Duration // from start to ready; default 60 s
 	SuccessThreshold int           // successes in a row to become ready; default 1
 	FailureThreshold int           // failures in a row to become unready; default 3
@@ -89,6 +89,7 @@ func (p Probe) withDefaults() Probe {
 	orDefault(&p.ReadyInterval, time.Second)
 	orDefault(&p.Timeout, 2*time.Second)
 	orDefault(&p.StartTimeout, time.Minute)
+	p.Timeout = min(p.Timeout, p.StartTimeout/2) // else a start may be over before any probe has told what is wrong
 	orDefault(&p.SuccessThreshold, 1)
 	orDefault(&p.FailureThreshold, 3)
 	return p

@@ -116,7 +116,7 @@ func (t *tally) overdue(addr string) string {
 		return fmt.Sprintf("was unready for %s: %v", t.patience, t.last)
 	}
 	if t.last == nil {
-		return fmt.Sprintf("was not ready within %s", t.probe.StartTimeout)
+		return fmt.Sprintf("was not ready within %s: GET %s had no answer", t.probe.StartTimeout, t.probe.Path)
 	}
 	if isRefused(t.last) {
 		return fmt.Sprintf("did not listen on %s within %s (it must listen on 127.0.0.1 at $PORT)", addr, t.probe.StartTimeout)

@@ -14,13 +14,14 @@ func (w *worker) stop(p *process) (force string) {
 	if isDone(p.exited) {
 		return ""
 	}
+	var told time.Time
 	if w.isRetired() && w.joined {
-		w.enter(StateDraining)
-		w.leave(p.exited)
+		told = w.drain(p)
 	}
-	w.enter(StateStopping)
-	w.signal(p, syscall.SIGTERM)
-	grace := time.NewTimer(w.spec.StopGrace)
+	if told.IsZero() {
+		told = w.tell(p)
+	}
+	grace := time.NewTimer(time.Until(told.Add(w.spec.StopGrace)))
 	defer grace.Stop()
 	select {
 	case <-p.exited:
@@ -35,11 +36,47 @@ func (w *worker) stop(p *process) (force string) {
 	return force
 }
 
+// tell asks a process to end, and returns when that was.
+func (w *worker) tell(p *process) time.Time {
+	w.enter(StateStopping)
+	w.signal(p, syscall.SIGTERM)
+	return time.Now()
+}
+
+// drain takes a running instance out of the traffic and waits for its requests. After the drain time-out it tells the process
+// to end, with what is left in flight: streams have no end of their own, and only the application can give them a proper one.
+// It returns when it told it so, if it had to. What the application has not ended by the end of the stop grace is cut.
+// A Close that has less time than the drain time-out tells it earlier.
+func (w *worker) drain(p *process) (told time.Time) {
+	w.enter(StateDraining)
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		w.leave(p.exited, w.spec.DrainTimeout+w.spec.StopGrace)
+	}()
+	late := time.NewTimer(w.spec.DrainTimeout)
+	defer late.Stop()
+	closing := w.s.closing
+	for {
+		select {
+		case <-left:
+			w.joined = false
+			return told
+		case <-closing:
+			closing = nil
+			if end := w.s.deadline; !end.IsZero() && told.IsZero() {
+				late.Reset(min(w.spec.DrainTimeout, time.Until(end)-w.spec.StopGrace))
+			}
+		case <-late.C:
+			told = w.tell(p)
+		}
+	}
+}
+
 // leave takes the instance out of the traffic and waits for its requests: until they have ended, the time for that is up, the
 // process is dead, or there is no time at all.
-func (w *worker) leave(dead <-chan struct{}) {
-	w.joined = false
-	ctx, cancel := context.WithTimeout(context.Background(), w.spec.DrainTimeout)
+func (w *worker) leave(dead <-chan struct{}, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	go func() {
 		defer cancel()

@@ -66,8 +66,11 @@ type Supervisor struct {
 	born   uint64
 	closed bool
 
+	deadline time.Time // of Close, zero for none; set before closing is closed
+
 	running sync.WaitGroup // workers
 	now     chan struct{}  // closed when there is no time left to drain
+	closing chan struct{}  // closed when Close has begun
 	ended   chan struct{}  // closed when Close is done
 }
 
@@ -118,7 +121,7 @@ func New(o Options) (*Supervisor, error) {
 		spawn: startSpawner(f), clean: startCleaner(me, f, o.Logger),
 		logs:  openLibrary(logDir, fileLimits{file: o.LogFileBytes, total: o.LogTotalBytes, rate: floodBytes}, o.Logger),
 		watch: newWatchers(), groups: map[string]*group{},
-		now: make(chan struct{}), ended: make(chan struct{}),
+		now: make(chan struct{}), closing: make(chan struct{}), ended: make(chan struct{}),
 	}, nil
 }
 
@@ -259,16 +262,16 @@ func (s *Supervisor) Logs(ctx context.Context, f LogFilter, follow bool) iter.Se
 	return s.logs.read(ctx, f, follow)
 }
 
-// DroppedLines is how many lines are missing in the log files, because the disk was full or slower than the output.
-func (s *Supervisor) DroppedLines() uint64 { return s.logs.droppedLines() }
+// LogLoss says how many lines are missing in the log files, and why.
+func (s *Supervisor) LogLoss() LogLoss { return s.logs.lost() }
 
 // killLimit is how long Close waits for processes after their SIGKILL.
 const killLimit = 5 * time.Second
 
-// Close drains and stops all instances, all at the same time. What still runs when ctx ends is killed; the error then says how
+// Close drains and stops all instances, all at the same time; they are told to end early enough for ctx's deadline. What still runs when ctx ends is killed; the error then says how
 // much that was. When it returns nothing is left of any worker, and the guardian is gone.
 func (s *Supervisor) Close(ctx context.Context) error {
-	if !s.retireAll() {
+	if !s.retireAll(ctx) {
 		<-s.ended
 		return nil
 	}
@@ -305,13 +308,15 @@ func (s *Supervisor) await(ctx context.Context, done <-chan struct{}) error {
 }
 
 // retireAll returns false if that was done before.
-func (s *Supervisor) retireAll() bool {
+func (s *Supervisor) retireAll(ctx context.Context) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return false
 	}
 	s.closed = true
+	s.deadline, _ = ctx.Deadline()
+	close(s.closing)
 	for _, g := range s.groups {
 		for _, w := range g.workers {
 			w.retire()

@@ -246,7 +246,7 @@ func TestCloseIsBoundedByItsContext(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.tr.block = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-	spec := b.spec("v1", "child="+filepath.Join(t.TempDir(), "pid"))
+	spec := b.spec("v1", "stubborn", "child="+filepath.Join(t.TempDir(), "pid"))
 	b.ensure(spec, 4)
 	b.untilState(4, StateReady)
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
@@ -264,6 +264,40 @@ func TestCloseIsBoundedByItsContext(t *testing.T) {
 	}
 	if err := b.Ensure(context.Background(), spec, 1); !errors.Is(err, ErrClosed) {
 		t.Errorf("Ensure after Close: %v, want ErrClosed", err)
+	}
+}
+
+// Requests that never end keep nobody from being told to end in time, neither when there is a limit to the drain nor when
+// Close has less time than that.
+func TestRequestsThatNeverEndAreLeftToTheApplication(t *testing.T) {
+	t.Parallel()
+	for name, limit := range map[string]struct{ drain, close time.Duration }{
+		"the drain time-out": {100 * time.Millisecond, time.Hour},
+		"Close's deadline":   {time.Hour, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			cut := make(chan bool, 1)
+			b.tr.block = func(ctx context.Context) error {
+				<-ctx.Done()
+				end, ok := ctx.Deadline()
+				cut <- ok && time.Now().After(end)
+				return ctx.Err()
+			}
+			spec := b.spec("v1")
+			spec.DrainTimeout, spec.StopGrace = limit.drain, 59*time.Second
+			b.ensure(spec, 1)
+			b.untilState(1, StateReady)
+			ctx, cancel := context.WithTimeout(context.Background(), limit.close)
+			defer cancel()
+			if err := b.Close(ctx); err != nil {
+				t.Errorf("got %v: it was to end by itself", err)
+			}
+			if <-cut {
+				t.Error("the requests were cut before the process was told to end")
+			}
+		})
 	}
 }
 

@@ -96,7 +96,7 @@ func (w *worker) run() {
 		}
 	}
 	if w.joined {
-		w.leave(nil) // its last process is dead; requests to it may not have noticed yet
+		w.leave(nil, w.spec.DrainTimeout) // its last process is dead; requests to it may not have noticed yet
 	}
 }
 

@@ -13,7 +13,7 @@ func All() []Action { return append(looks(), changes()...) }
 func looks() []Action {
 	return []Action{
 		{ID: "dashboard", Title: "Dashboard", Key: "1", Command: "status", Op: console.GetStatus, page: "dashboard"},
-		{ID: "instances", Title: "Instances", Key: "2", Command: "status", Op: console.GetInstances, page: "instances"},
+		{ID: "instances", Title: "Instances", Key: "2", Command: "instances", Op: console.GetInstances, page: "instances"},
 		{ID: "rollouts", Title: "Rollouts", Key: "3", Command: "rollout status", Op: console.GetRollout, page: "rollouts", args: rolloutArg},
 		{ID: "incidents", Title: "Incidents and decision", Key: "5", Command: "incident list", Op: console.GetIncidents, page: "incidents"},
 		{ID: "audit", Title: "Audit log", Key: "8", Command: "audit", Op: console.GetAudit, page: "audit"},

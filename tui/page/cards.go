@@ -124,7 +124,7 @@ func drawRolloutCard(r widget.Region, c Context, focus bool) {
 func drawWeights(r widget.Region, y int, c Context, a *rollout.Rollout) {
 	weight := inForce(c, a)
 	text := fmt.Sprintf("%3d%% new", weight)
-	if a.Phase != rollout.Aborting && a.Step+1 < len(a.Steps) {
+	if a.Phase != rollout.Aborting && !a.Phase.Ended() && a.Step+1 < len(a.Steps) {
 		text += fmt.Sprintf("   next %d%%", a.Steps[a.Step+1].Weight)
 	}
 	w := max(r.W-9-widget.Width(text)-2, 8)

@@ -79,7 +79,7 @@ func told(r *console.ReleaseStatus, m measure) string {
 
 // difference says how much higher the new release's number is: a factor, or the distance where the old one is nothing.
 func difference(old, candidate *console.ReleaseStatus, m measure) string {
-	if old == nil || candidate == nil {
+	if old == nil || candidate == nil || m.name == rate.name { // rates differ by the weights alone
 		return ""
 	}
 	a, b := m.value(old.Traffic), m.value(candidate.Traffic)

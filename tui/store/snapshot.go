@@ -77,16 +77,6 @@ func (s *Snapshot) Rollout(id string) *rollout.Rollout {
 	return nil
 }
 
-// Instance finds an instance by its id.
-func (s *Snapshot) Instance(id string) *rollout.Instance {
-	for _, i := range s.Instances {
-		if i.ID == id {
-			return i
-		}
-	}
-	return nil
-}
-
 // Seq is the newest event the snapshot knows of.
 func (s *Snapshot) Seq() journal.Seq {
 	if len(s.Audit) == 0 {

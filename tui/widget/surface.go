@@ -254,7 +254,7 @@ func isPlain(text string) bool {
 	return true
 }
 
-// PutRight draws text so that it ends before column end, cut at the front region's edge.
+// PutRight draws text so that it ends before column end.
 func (r Region) PutRight(end, y int, role theme.Role, text string) {
 	r.Put(end-Width(text), y, role, text)
 }

@@ -1,0 +1,250 @@
+package backupcmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/covetpy/covet/internal/pgctl"
+	"github.com/covetpy/covet/ops/backup"
+	"github.com/covetpy/covet/ops/restore"
+)
+
+// drillFlags are those of restore drill.
+type drillFlags struct {
+	repoFlags
+	output
+	targetFlags
+	backup, dir, owner, pgBin, user, database string
+	checks                                    []string
+	keep, list                                bool
+}
+
+func drillCommand() *cobra.Command {
+	var f drillFlags
+	cmd := &cobra.Command{
+		Use:   "drill",
+		Short: "Try a restore out, check it, time it and throw it away",
+		Long: `Restore into a scratch folder, start PostgreSQL there without a network, check it, measure how long it took, and remove it.
+
+Checked are all databases, all B-tree indexes where amcheck is installed, and the queries of --check. The result is kept in
+the repository; --list shows the earlier ones. The scratch server never archives. Exits with 5 where a check fails.`,
+		Example: `  covetctl restore drill
+  covetctl restore drill --dir /srv/scratch --check "SELECT count(*) > 1000 FROM orders" --database shop
+  covetctl restore drill --list`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return failed(f.run(cmd)) },
+	}
+	f.repoFlags.add(cmd)
+	f.addSystem(cmd)
+	f.output.add(cmd)
+	f.targetFlags.add(cmd)
+	fs := cmd.Flags()
+	fs.StringVar(&f.backup, "backup", "", "ID of the backup to start from; default the best for the target")
+	fs.StringVar(&f.dir, "dir", os.TempDir(), "where to make the scratch folder; it needs room for the whole database")
+	fs.StringArrayVar(&f.checks, "check", nil, "query that must answer true (repeatable)")
+	fs.StringVar(&f.database, "database", "postgres", "database to ask the queries in")
+	fs.StringVar(&f.user, "user", "postgres", "role to ask them as")
+	fs.StringVar(&f.owner, "owner", "postgres", "user who runs the scratch server, where this runs as root")
+	fs.StringVar(&f.pgBin, "pg-bin", "", "folder of PostgreSQL's binaries; default found by the version")
+	fs.BoolVar(&f.keep, "keep", false, "leave the scratch folder, and the server running")
+	fs.BoolVar(&f.list, "list", false, "show the results of earlier drills instead")
+	return cmd
+}
+
+func (f *drillFlags) run(cmd *cobra.Command) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	c, err := f.cluster(ctx)
+	if err != nil {
+		return err
+	}
+	results := []backup.DrillResult{}
+	if f.list {
+		if results, err = c.Drills(ctx); err != nil {
+			return err
+		}
+	} else {
+		d, err := f.drill(ctx, c, cmd.ErrOrStderr())
+		if err != nil {
+			return err
+		}
+		results = append(results, *d)
+	}
+	if err := f.print(cmd.OutOrStdout(), results, func(w io.Writer) error { return printDrills(w, results) }); err != nil {
+		return err
+	}
+	if !f.list && !results[0].Passed() {
+		return errors.New("the drill failed: see the checks above")
+	}
+	return nil
+}
+
+// drill makes one and saves its result.
+func (f *drillFlags) drill(ctx context.Context, c backup.Cluster, progress io.Writer) (d *backup.DrillResult, err error) {
+	target, err := f.target()
+	if err != nil {
+		return nil, err
+	}
+	plan, err := makePlan(ctx, c, target, f.backup)
+	if err != nil {
+		return nil, err
+	}
+	m, err := c.Manifest(ctx, plan.Backup.ID)
+	if err != nil {
+		return nil, err
+	}
+	s, err := f.scratch(m)
+	if err != nil {
+		return nil, err
+	}
+	if f.keep {
+		_, _ = fmt.Fprintln(progress, "the scratch server stays in", s.root) // said for convenience
+	} else {
+		defer func() { err = errors.Join(err, s.remove(context.WithoutCancel(ctx))) }()
+	}
+	d = &backup.DrillResult{Backup: m.ID, Began: time.Now().UTC()}
+	if plan.Reaches != nil {
+		d.Point = plan.Reaches.Time
+	}
+	if err := f.recover(ctx, c, m, plan, target, s, d, f.progress(progress)); err != nil {
+		return nil, err
+	}
+	d.Checks, err = pgctl.CheckServer(ctx, pgctl.CheckOptions{Socket: s.root, User: f.user, Queries: f.checks, Database: f.database})
+	if err != nil {
+		return nil, err
+	}
+	return d, c.SaveDrill(ctx, d)
+}
+
+// recover copies, starts and waits.
+func (f *drillFlags) recover(ctx context.Context, c backup.Cluster, m *backup.Manifest, plan *restore.Plan, t restore.Target, s *scratch, d *backup.DrillResult, report func(backup.Progress)) error {
+	_, err := restore.Copy{Cluster: c, Manifest: m, Dir: s.server.Dir, Locations: s.spaces, Owner: s.owner, Report: report}.Run(ctx)
+	if err != nil {
+		return err
+	}
+	d.Copied = time.Since(d.Began)
+	command, err := f.restoreCommand(c.System)
+	if err != nil {
+		return err
+	}
+	settings := restore.Settings(t, restore.Recovery{Timeline: plan.Timeline, RestoreCommand: command, Action: restore.Promote, ArchiveOff: true})
+	if err := restore.Configure(s.server.Dir, settings, s.owner); err != nil {
+		return err
+	}
+	if err := s.start(ctx); err != nil {
+		return err
+	}
+	if _, err := s.server.Wait(ctx, func(pgctl.State) {}); err != nil {
+		return err
+	}
+	d.Recovery = time.Since(d.Began)
+	return nil
+}
+
+// scratch is the place of a drill.
+type scratch struct {
+	root   string
+	server pgctl.Server
+	owner  *restore.Owner
+	spaces map[uint32]string
+}
+
+func (f *drillFlags) scratch(m *backup.Manifest) (*scratch, error) {
+	root, err := os.MkdirTemp(f.dir, "covet-drill-")
+	if err != nil {
+		return nil, fmt.Errorf("make the scratch folder: %w", err)
+	}
+	s := &scratch{root: root, spaces: map[uint32]string{}}
+	s.server = pgctl.Server{Bin: f.pgBin, Dir: filepath.Join(root, "data"), Log: filepath.Join(root, "log")}
+	for _, t := range m.Tablespaces {
+		s.spaces[t.OID] = filepath.Join(root, "tablespaces", fmt.Sprint(t.OID))
+	}
+	if s.server.Bin == "" {
+		if s.server.Bin, err = pgctl.FindBinFor(fmt.Sprint(m.PGVersion / 10000)); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(root))
+		}
+	}
+	if os.Geteuid() != 0 {
+		return s, nil
+	}
+	if s.owner, err = lookup(f.owner); err == nil {
+		err = os.Chown(root, s.owner.UID, s.owner.GID)
+		s.server.Credential = &syscall.Credential{Uid: uint32(s.owner.UID), Gid: uint32(s.owner.GID)}
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(root))
+	}
+	return s, nil
+}
+
+// start starts the server shut off from everything: no network, its own access rules, nothing preloaded. Where the
+// configuration isn't in the data directory, as with Debian, it gets only what replaying the log demands.
+func (s *scratch) start(ctx context.Context) error {
+	hba := filepath.Join(s.root, "hba.conf")
+	if err := restore.WriteFile(hba, []byte("local all all trust\n"), s.owner); err != nil {
+		return err
+	}
+	options := []string{
+		"listen_addresses=", "unix_socket_directories=" + s.root, "port=5432", "hba_file=" + hba, "ssl=off",
+		"logging_collector=off", "shared_preload_libraries=", "archive_mode=off", "cluster_name=covet-drill",
+	}
+	conf := filepath.Join(s.server.Dir, "postgresql.conf")
+	if _, err := os.Stat(conf); err != nil {
+		st, err := s.server.Control(ctx)
+		if err != nil {
+			return err
+		}
+		for name, value := range st.Needs {
+			options = append(options, name+"="+value)
+		}
+		if err := restore.WriteFile(conf, nil, s.owner); err != nil {
+			return err
+		}
+	}
+	slices.Sort(options)
+	for _, o := range options {
+		s.server.Options += " -c " + shell(o)
+	}
+	return s.server.Start(ctx)
+}
+
+// remove stops the server, where it runs, and removes everything.
+func (s *scratch) remove(ctx context.Context) error {
+	var err error
+	if p, inspectErr := restore.Inspect(s.server.Dir); inspectErr != nil {
+		err = inspectErr
+	} else if p.State == restore.Running {
+		err = s.server.Stop(ctx, "immediate")
+	}
+	return errors.Join(err, os.RemoveAll(s.root))
+}
+
+func printDrills(w io.Writer, ds []backup.DrillResult) error {
+	var lines [][]string
+	for _, d := range ds {
+		state := "passed"
+		if !d.Passed() {
+			state = "FAILED"
+		}
+		var says []string
+		for _, c := range d.Checks {
+			if !c.OK || len(ds) == 1 {
+				says = append(says, c.What+": "+c.Says)
+			}
+		}
+		lines = append(lines, []string{d.ID, d.Backup, state, d.Recovery.Round(time.Millisecond).String(), when(d.Point), strings.Join(says, "; ")})
+	}
+	return rows(w, []string{"DRILL", "BACKUP", "STATE", "RECOVERY TIME", "RECOVERY POINT", "CHECKS"}, lines)
+}

@@ -1,0 +1,121 @@
+package backupcmd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/covetpy/covet/ops/backup"
+)
+
+// expireFlags are those of backup expire.
+type expireFlags struct {
+	repoFlags
+	output
+	policy backup.Policy
+	plan   bool
+}
+
+func expireCommand() *cobra.Command {
+	var f expireFlags
+	cmd := &cobra.Command{
+		Use:   "expire",
+		Short: "Remove backups, and WAL, that are no longer wanted",
+		Long: `Remove the backups that no rule keeps, then the blocks and the WAL that no backup needs any longer.
+
+A backup stays when any rule wants it. --window is a promise: every moment from that long ago until now can be restored
+to. The newest backup is never removed.`,
+		Example: `  covetctl backup expire --window 7d --keep-weekly 4 --keep-monthly 12 --plan
+  covetctl backup expire --keep 3`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return failed(f.run(cmd)) },
+	}
+	f.repoFlags.add(cmd)
+	f.addSystem(cmd)
+	f.output.add(cmd)
+	fs := cmd.Flags()
+	fs.IntVar(&f.policy.Count, "keep", 0, "keep the newest N")
+	fs.Var((*days)(&f.policy.Age), "keep-age", "keep those younger, such as 30d or 36h")
+	fs.IntVar(&f.policy.Daily, "keep-daily", 0, "keep the newest of each of the last N days with a backup")
+	fs.IntVar(&f.policy.Weekly, "keep-weekly", 0, "the same for weeks")
+	fs.IntVar(&f.policy.Monthly, "keep-monthly", 0, "the same for months")
+	fs.Var((*days)(&f.policy.Window), "window", "keep what restoring to any moment since then needs, such as 7d")
+	fs.BoolVar(&f.plan, "plan", false, "show what would be removed, and remove nothing")
+	return cmd
+}
+
+func (f *expireFlags) run(cmd *cobra.Command) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	if f.policy.Empty() {
+		return usage(errors.New("say what to keep: --window 7d, --keep 3, --keep-daily 7 and the like"))
+	}
+	ctx := cmd.Context()
+	c, err := f.cluster(ctx)
+	if err != nil {
+		return err
+	}
+	e, err := c.Expire(ctx, f.policy, time.Now(), f.plan)
+	if err != nil {
+		return err
+	}
+	return f.print(cmd.OutOrStdout(), e, func(w io.Writer) error { return f.table(w, e) })
+}
+
+func (f *expireFlags) table(w io.Writer, e *backup.Expiry) error {
+	var lines [][]string
+	for _, d := range e.Decisions {
+		what := "keep"
+		if !d.Keep {
+			what = "remove"
+		}
+		lines = append(lines, []string{d.Head.ID, when(d.Head.Stopped), what, strings.Join(d.Reason, ", ")})
+	}
+	if err := rows(w, []string{"BACKUP", "ENDED", "", "BECAUSE"}, lines); err != nil {
+		return err
+	}
+	verb := "removed"
+	if f.plan {
+		verb = "would remove"
+	}
+	_, err := fmt.Fprintf(w, "%s %d packs (%s) and %d WAL files (%s)\n", verb, len(e.Packs), size(e.PackBytes), e.WAL, size(e.WALBytes))
+	if err == nil && len(e.Waiting) > 0 {
+		_, err = fmt.Fprintln(w, "no packs were removed, because backups are running:", strings.Join(e.Waiting, ", "))
+	}
+	return err
+}
+
+// days is a duration flag that knows days.
+type days time.Duration
+
+// Set implements pflag.Value.
+func (d *days) Set(s string) error {
+	if n, ok := strings.CutSuffix(s, "d"); ok {
+		v, err := strconv.ParseUint(n, 10, 16)
+		*d = days(time.Duration(v) * 24 * time.Hour)
+		return err
+	}
+	v, err := time.ParseDuration(s)
+	if err == nil && v < 0 {
+		err = errors.New("it must not be negative")
+	}
+	*d = days(v)
+	return err
+}
+
+// String implements pflag.Value.
+func (d *days) String() string {
+	if *d == 0 {
+		return ""
+	}
+	return time.Duration(*d).String()
+}
+
+// Type implements pflag.Value.
+func (d *days) Type() string { return "duration" }

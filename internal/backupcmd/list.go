@@ -1,0 +1,106 @@
+package backupcmd
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/covetpy/covet/ops/backup"
+)
+
+func listCommand() *cobra.Command {
+	var f repoFlags
+	var o output
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the backups of a service",
+		Example: `  covetctl backup list
+  covetctl backup list --service orders -o json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			heads, damaged, err := f.heads(cmd.Context())
+			if err != nil {
+				return failed(err)
+			}
+			if err := o.print(cmd.OutOrStdout(), heads, func(w io.Writer) error { return printHeads(w, heads) }); err != nil {
+				return failed(err)
+			}
+			return failed(damaged)
+		},
+	}
+	f.add(cmd)
+	f.addSystem(cmd)
+	o.add(cmd)
+	return cmd
+}
+
+// heads lists the backups of all clusters of the service, or of the one of --system; damaged joins what can't be read.
+func (f *repoFlags) heads(ctx context.Context) (heads []backup.Head, damaged, err error) {
+	repo, err := f.open(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	ids, err := repo.Systems(ctx, f.service)
+	if err != nil {
+		return nil, nil, err
+	}
+	heads = []backup.Head{}
+	for _, id := range ids {
+		if f.system != "" && f.system != id.String() {
+			continue
+		}
+		hs, err := repo.Cluster(f.service, id).Backups(ctx)
+		if err != nil && hs == nil {
+			return nil, nil, err
+		}
+		heads = append(heads, hs...)
+		if err != nil {
+			damaged = err
+		}
+	}
+	return heads, damaged, nil
+}
+
+func printHeads(w io.Writer, heads []backup.Head) error {
+	var lines [][]string
+	for _, h := range heads {
+		lines = append(lines, []string{
+			h.ID, when(h.Stopped), size(h.Bytes), size(h.StoredBytes), fmt.Sprint(h.Timeline), h.StartLSN.String(), h.StopLSN.String(), h.System.String(), h.Label,
+		})
+	}
+	return rows(w, []string{"BACKUP", "ENDED", "SIZE", "STORED", "TIMELINE", "FROM", "TO", "SYSTEM", "LABEL"}, lines)
+}
+
+func showCommand() *cobra.Command {
+	var f repoFlags
+	var o output
+	cmd := &cobra.Command{
+		Use:     "show BACKUP",
+		Short:   "Show one backup",
+		Example: `  covetctl backup show 20260301T020000Z-k3xq`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			c, err := f.cluster(cmd.Context())
+			if err != nil {
+				return failed(err)
+			}
+			m, err := c.Manifest(cmd.Context(), args[0])
+			if err != nil {
+				return failed(err)
+			}
+			return failed(o.print(cmd.OutOrStdout(), m.Head, func(w io.Writer) error { return printHead(w, m.Head) }))
+		},
+	}
+	f.add(cmd)
+	f.addSystem(cmd)
+	o.add(cmd)
+	return cmd
+}

@@ -1,0 +1,123 @@
+package backupcmd
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/covetpy/covet/ops/backup"
+)
+
+// output is how a command prints its result.
+type output struct{ format string }
+
+func (o *output) add(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&o.format, "output", "o", "table", "table or json")
+}
+
+func (o *output) check() error {
+	if o.format != "table" && o.format != "json" {
+		return usage(fmt.Errorf("--output %q: use table or json", o.format))
+	}
+	return nil
+}
+
+// print writes v as JSON, or calls table for a person.
+func (o *output) print(w io.Writer, v any, table func(w io.Writer) error) error {
+	if o.format == "json" {
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		return enc.Encode(v)
+	}
+	return table(w)
+}
+
+// rows aligns columns.
+func rows(w io.Writer, header []string, lines [][]string) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, line := range append([][]string{header}, lines...) {
+		for i, cell := range line {
+			sep := "\t"
+			if i == len(line)-1 {
+				sep = "\n"
+			}
+			if _, err := fmt.Fprint(tw, cell, sep); err != nil {
+				return err
+			}
+		}
+	}
+	return tw.Flush()
+}
+
+// fields prints names and values below each other.
+func fields(w io.Writer, pairs ...string) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] == "" {
+			continue
+		}
+		if _, err := fmt.Fprintf(tw, "%s\t%s\n", pairs[i], pairs[i+1]); err != nil {
+			return err
+		}
+	}
+	return tw.Flush()
+}
+
+// size is a number of bytes for a person.
+func size(n int64) string {
+	const units = "KMGTP"
+	if n < 1000 {
+		return fmt.Sprintf("%d B", n)
+	}
+	f := float64(n)
+	i := -1
+	for f >= 999.5 && i < len(units)-1 {
+		f /= 1000
+		i++
+	}
+	return fmt.Sprintf("%.3g %cB", f, units[i])
+}
+
+func when(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02 15:04:05Z")
+}
+
+// exactly is a time as precise as PostgreSQL's.
+func exactly(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.999999Z") }
+
+// progress returns a function that tells how far something is: a line a second for a person, JSON lines for a program.
+func (o *output) progress(w io.Writer) func(backup.Progress) {
+	var last time.Time
+	var phase string
+	return func(p backup.Progress) {
+		if p.Phase == phase && time.Since(last) < time.Second {
+			return
+		}
+		last, phase = time.Now(), p.Phase
+		// Progress that can't be told is no reason to stop the work.
+		if o.format == "json" {
+			_ = json.NewEncoder(w).Encode(p)
+			return
+		}
+		_, _ = fmt.Fprintln(w, progressLine(p))
+	}
+}
+
+func progressLine(p backup.Progress) string {
+	line := fmt.Sprintf("%-10s %s", p.Phase, size(p.Done))
+	if p.Total > 0 {
+		line += fmt.Sprintf(" of %s, %.0f %%", size(p.Total), min(100, 100*float64(p.Done)/float64(p.Total)))
+	}
+	line += fmt.Sprintf(", %s/s", size(int64(p.Rate())))
+	if eta := p.ETA(); eta > 0 {
+		line += ", " + eta.Round(time.Second).String() + " left"
+	}
+	return line
+}

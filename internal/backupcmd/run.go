@@ -1,0 +1,117 @@
+package backupcmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/spf13/cobra"
+
+	"github.com/covetpy/covet/internal/pgwire"
+	"github.com/covetpy/covet/ops/backup"
+)
+
+// runFlags are those of backup run.
+type runFlags struct {
+	repoFlags
+	output
+	label                  string
+	full, spread, noVerify bool
+	maxRate, workers       int
+	waitWAL                time.Duration
+}
+
+func runCommand() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Make a base backup",
+		Long: `Make a base backup over the replication protocol, from anywhere that can connect to the server.
+
+Only pages that changed since the last backup are stored, and yet every backup restores alone. The backup is complete
+when the WAL that it needs is in the repository too: brought by archive_command, or else taken from the server.`,
+		Example: `  covetctl backup run
+  covetctl backup run --repo s3://backups/prod --service orders --label "before the migration"
+  covetctl backup run --compression zstd:3 --max-rate 20000`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return failed(f.run(cmd)) },
+	}
+	f.repoFlags.add(cmd)
+	f.addCompression(cmd)
+	f.addDatabase(cmd)
+	f.output.add(cmd)
+	fs := cmd.Flags()
+	fs.StringVar(&f.label, "label", "", "a note to find the backup by")
+	fs.BoolVar(&f.full, "full", false, "store everything anew, without referring to earlier backups")
+	fs.BoolVar(&f.spread, "spread", false, "wait for a checkpoint spread over time, to burden the server less")
+	fs.BoolVar(&f.noVerify, "no-verify-checksums", false, "don't let the server verify page checksums as it reads")
+	fs.IntVar(&f.maxRate, "max-rate", 0, "kB/s that the server may send at most; 0: no limit")
+	fs.IntVar(&f.workers, "workers", 0, "how many compress at once; 0: one a CPU")
+	fs.DurationVar(&f.waitWAL, "wait-wal", 10*time.Second, "how long to wait for archive_command to bring the backup's WAL, before taking it from the server")
+	return cmd
+}
+
+func (f *runFlags) run(cmd *cobra.Command) (err error) {
+	if err := f.check(); err != nil {
+		return err
+	}
+	if f.maxRate != 0 && (f.maxRate < 32 || f.maxRate > 1<<20) {
+		return usage(fmt.Errorf("--max-rate %d: the server takes 32 to 1048576 kB/s", f.maxRate))
+	}
+	dsn, err := f.database()
+	if err != nil {
+		return err
+	}
+	codec, err := f.codec()
+	if err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	repo, err := f.open(ctx)
+	if err != nil {
+		return err
+	}
+	notice := func(e *pgconn.PgError) { tell(cmd.ErrOrStderr(), e) }
+	head, err := f.backup(ctx, repo, dsn, codec, notice, cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	return f.print(cmd.OutOrStdout(), head, func(w io.Writer) error { return printHead(w, head) })
+}
+
+func (f *runFlags) backup(ctx context.Context, repo backup.Repository, dsn string, codec backup.Codec, notice func(*pgconn.PgError), progress io.Writer) (h backup.Head, err error) {
+	wal, err := pgwire.OpenWAL(ctx, dsn, notice)
+	if err != nil {
+		return h, err
+	}
+	defer func() { err = errors.Join(err, wal.Close()) }()
+	wait := f.waitWAL
+	if !wal.Server().Archiving {
+		wait = 0 // nobody will bring it
+	}
+	src := pgwire.NewBaseBackup(dsn, pgwire.BaseBackupOptions{Label: f.label, Spread: f.spread, MaxRate: f.maxRate, NoVerify: f.noVerify, Notice: notice})
+	defer func() { err = errors.Join(err, src.Close()) }()
+	return backup.Run(ctx, backup.Job{
+		Repository: repo, Service: f.service, Source: src, WAL: wal, Codec: codec, Label: f.label, Full: f.full,
+		Workers: f.workers, WaitWAL: wait, Report: f.progress(progress),
+		Warn: func(err error) { _, _ = fmt.Fprintln(progress, "warning:", err) }, // a warning that can't be told is lost
+	})
+}
+
+// tell prints what the server remarks, but not its chatter.
+func tell(w io.Writer, e *pgconn.PgError) {
+	if e.SeverityUnlocalized == "WARNING" || e.SeverityUnlocalized == "ERROR" {
+		_, _ = fmt.Fprintf(w, "%s by the server: %s\n", e.Severity, e.Message) // a remark that can't be told is lost
+	}
+}
+
+func printHead(w io.Writer, h backup.Head) error {
+	return fields(w, "backup", h.ID, "label", h.Label, "service", h.Service, "system", h.System.String(),
+		"PostgreSQL", fmt.Sprintf("%d.%d", h.PGVersion/10000, h.PGVersion%10000), "started", when(h.Started), "ended", when(h.Stopped),
+		"WAL", fmt.Sprintf("%s to %s, timeline %d", h.StartLSN, h.StopLSN, h.Timeline), "files", fmt.Sprint(h.Files),
+		"size", size(h.Bytes), "stored", fmt.Sprintf("%s (%s), %s unchanged since earlier backups", size(h.StoredBytes), h.Codec, size(h.ReusedBytes)),
+		"previous", h.Previous)
+}

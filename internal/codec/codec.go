@@ -1,0 +1,155 @@
+// Package codec compresses what goes into a backup repository: zstd, lz4, or not at all.
+package codec
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+
+	"github.com/covetpy/covet/ops/backup"
+)
+
+// All returns every codec, the default one (zstd at level 1) first.
+func All() backup.Codecs { return backup.Codecs{Zstd(1), LZ4(), None()} }
+
+// Named returns the codec that a person asked for: "zstd", "zstd:LEVEL" with a level from 1 to 22, "lz4" or "none".
+func Named(spec string) (backup.Codec, error) {
+	var level int
+	switch _, err := fmt.Sscanf(spec, "zstd:%d", &level); {
+	case err == nil && level >= 1 && level <= 22:
+		return Zstd(level), nil
+	case spec == "zstd":
+		return Zstd(1), nil
+	case spec == "lz4":
+		return LZ4(), nil
+	case spec == "none":
+		return None(), nil
+	}
+	return nil, fmt.Errorf("compression %q is unknown: use zstd, zstd:1 to zstd:22, lz4 or none", spec)
+}
+
+// zstdCodec makes its encoder and decoder on first use: an archive_command must start quickly.
+type zstdCodec struct {
+	level   zstd.EncoderLevel
+	encoder func() *zstd.Encoder
+	decoder func() *zstd.Decoder
+}
+
+// Zstd returns the Zstandard codec. The level is that of the reference implementation; its nearest equal is used.
+func Zstd(level int) backup.Codec {
+	c := &zstdCodec{level: zstd.EncoderLevelFromZstd(level)}
+	c.encoder = sync.OnceValue(func() *zstd.Encoder {
+		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(c.level), zstd.WithEncoderCRC(true), zstd.WithWindowSize(1<<20))
+		if err != nil {
+			panic(err) // the options are constants
+		}
+		return e
+	})
+	c.decoder = sync.OnceValue(func() *zstd.Decoder {
+		d, err := zstd.NewReader(nil, zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderMaxWindow(128<<20))
+		if err != nil {
+			panic(err) // the options are constants
+		}
+		return d
+	})
+	return c
+}
+
+func (*zstdCodec) Name() string  { return "zstd" }
+func (*zstdCodec) Magic() []byte { return []byte{0x28, 0xB5, 0x2F, 0xFD} }
+
+func (c *zstdCodec) Encode(dst, src []byte) ([]byte, error) {
+	if len(src) == 0 { // the library writes nothing for nothing
+		return append(dst, 0x28, 0xB5, 0x2F, 0xFD, 0x20, 0x00, 0x01, 0x00, 0x00), nil
+	}
+	return c.encoder().EncodeAll(src, dst), nil
+}
+
+func (c *zstdCodec) Decode(dst, src []byte) ([]byte, error) { return c.decoder().DecodeAll(src, dst) }
+
+type lz4Codec struct{ writers, readers sync.Pool }
+
+// LZ4 returns the codec of LZ4 frames at the fastest level.
+func LZ4() backup.Codec { return &lz4Codec{} }
+
+func (*lz4Codec) Name() string  { return "lz4" }
+func (*lz4Codec) Magic() []byte { return []byte{0x04, 0x22, 0x4D, 0x18} }
+
+func (c *lz4Codec) Encode(dst, src []byte) ([]byte, error) {
+	out := bytes.NewBuffer(dst)
+	w, ok := c.writers.Get().(*lz4.Writer)
+	if !ok {
+		w = lz4.NewWriter(nil)
+	}
+	defer c.writers.Put(w)
+	w.Reset(out)
+	if err := w.Apply(lz4.BlockSizeOption(lz4.Block256Kb), lz4.ChecksumOption(true), lz4.ConcurrencyOption(1)); err != nil {
+		return nil, err
+	}
+	_, err := w.Write(src)
+	if err := errors.Join(err, w.Close()); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+func (c *lz4Codec) Decode(dst, src []byte) ([]byte, error) {
+	r, ok := c.readers.Get().(*lz4.Reader)
+	if !ok {
+		r = lz4.NewReader(nil)
+	}
+	defer c.readers.Put(r)
+	r.Reset(bytes.NewReader(src))
+	for len(dst) < cap(dst) {
+		n, err := r.Read(dst[len(dst):cap(dst)])
+		dst = dst[:len(dst)+n]
+		if errors.Is(err, io.EOF) {
+			return dst, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	var one [1]byte
+	if n, err := io.ReadFull(r, one[:]); n > 0 {
+		return nil, errors.New("lz4: longer than it should be")
+	} else if err != io.EOF {
+		return nil, err
+	}
+	return dst, nil
+}
+
+// noneCodec puts a magic number and a hash before the bytes, so that damage is found as in a compressed frame.
+type noneCodec struct{}
+
+// None returns the codec that stores bytes as they are, behind "CVN1" and their XXH64 (little-endian).
+func None() backup.Codec { return noneCodec{} }
+
+func (noneCodec) Name() string  { return "none" }
+func (noneCodec) Magic() []byte { return []byte("CVN1") }
+
+func (c noneCodec) Encode(dst, src []byte) ([]byte, error) {
+	dst = append(dst, c.Magic()...)
+	dst = binary.LittleEndian.AppendUint64(dst, xxhash.Sum64(src))
+	return append(dst, src...), nil
+}
+
+func (c noneCodec) Decode(dst, src []byte) ([]byte, error) {
+	if len(src) < 12 || !bytes.HasPrefix(src, c.Magic()) {
+		return nil, errors.New("stored data has no header")
+	}
+	if len(src)-12 > cap(dst)-len(dst) {
+		return nil, errors.New("stored data is longer than it should be")
+	}
+	if xxhash.Sum64(src[12:]) != binary.LittleEndian.Uint64(src[4:]) {
+		return nil, errors.New("stored data doesn't match its checksum")
+	}
+	return append(dst, src[12:]...), nil
+}

@@ -1,0 +1,194 @@
+// Package s3 keeps a backup repository in a bucket of any S3-compatible object store.
+package s3
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/logging"
+)
+
+// Options says where a bucket is and how to speak to it. Credentials come from where the AWS tools take them: the
+// AWS_* environment, the shared files, the container or instance role.
+type Options struct {
+	Bucket string
+	Prefix string // of every key; no slash at either end
+	// Endpoint is the URL of the server; empty means Amazon's for the region.
+	Endpoint string
+	Region   string // empty: as the AWS tools find it, us-east-1 where an endpoint is given
+	// VirtualHost puts the bucket's name into the host name even where an endpoint is given. Amazon's endpoints always
+	// have it there; other servers understand the path style more often.
+	VirtualHost bool
+	CAFile      string // PEM file of authorities to trust besides the system's
+	// SSE asks the server to encrypt: "", "AES256" (SSE-S3) or "aws:kms" (SSE-KMS, with KMSKeyID or the bucket's key).
+	SSE      string
+	KMSKeyID string
+	// Attempts bounds how often one request is tried; 0 means 10.
+	Attempts int
+}
+
+// Validate reports the first thing wrong with o.
+func (o Options) Validate() error {
+	if o.Bucket == "" {
+		return errors.New("the s3 repository has no bucket: write s3://BUCKET/PREFIX")
+	}
+	if o.Endpoint != "" {
+		u, err := url.Parse(o.Endpoint)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+			return fmt.Errorf("s3 endpoint %q is not a URL: write https://HOST or http://HOST:PORT", o.Endpoint)
+		}
+	}
+	switch o.SSE {
+	case "", string(types.ServerSideEncryptionAes256), string(types.ServerSideEncryptionAwsKms):
+		return nil
+	}
+	return fmt.Errorf("server-side encryption %q is unknown: use AES256 or aws:kms", o.SSE)
+}
+
+// Store implements backup.Store on a bucket.
+type Store struct {
+	client *awss3.Client
+	o      Options
+	https  bool
+}
+
+// Open returns the store on a bucket. Nothing is asked of the server yet.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	hc, err := httpClient(o.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, loadOptions(o, hc)...)
+	if err != nil {
+		return nil, fmt.Errorf("s3 configuration: %w", err)
+	}
+	if cfg.Region == "" {
+		cfg.Region = "us-east-1"
+	}
+	client := awss3.NewFromConfig(cfg, func(so *awss3.Options) {
+		if o.Endpoint != "" {
+			so.BaseEndpoint = aws.String(o.Endpoint)
+			so.UsePathStyle = !o.VirtualHost
+		}
+	})
+	return &Store{client: client, o: o, https: !strings.HasPrefix(o.Endpoint, "http://")}, nil
+}
+
+// loadOptions are the settings of the SDK. Checksums that S3-compatible servers may not know are sent only where the
+// protocol demands them: what is stored carries checksums of its own.
+func loadOptions(o Options, hc *awshttp.BuildableClient) []func(*config.LoadOptions) error {
+	attempts := o.Attempts
+	if attempts == 0 {
+		attempts = 10
+	}
+	opts := []func(*config.LoadOptions) error{
+		config.WithHTTPClient(hc),
+		config.WithLogger(logging.Nop{}), // what matters comes back as an error
+		config.WithRequestChecksumCalculation(aws.RequestChecksumCalculationWhenRequired),
+		config.WithResponseChecksumValidation(aws.ResponseChecksumValidationWhenRequired),
+		config.WithRetryer(func() aws.Retryer {
+			return retry.NewStandard(func(ro *retry.StandardOptions) {
+				ro.MaxAttempts = attempts
+				ro.Backoff = retry.BackoffDelayerFunc(pause)
+				ro.RateLimiter = noRateLimit{}
+				ro.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(untrusted)}, ro.Retryables...)
+			})
+		}),
+	}
+	if o.Region != "" {
+		opts = append(opts, config.WithRegion(o.Region))
+	}
+	return opts
+}
+
+// pause is how long to wait before the next try: 50 ms doubling up to 5 s, half of it by chance, so that many clients of
+// a server that stumbled don't come back at the same instant.
+func pause(attempt int, _ error) (time.Duration, error) {
+	d := min(50*time.Millisecond<<min(max(attempt-1, 0), 10), 5*time.Second)
+	return d/2 + mathrand.N(d/2), nil
+}
+
+// untrusted keeps a certificate that doesn't verify from being tried again: that is a matter for a person, at once.
+func untrusted(err error) aws.Ternary {
+	var cert *tls.CertificateVerificationError
+	if errors.As(err, &cert) {
+		return aws.FalseTernary
+	}
+	return aws.UnknownTernary
+}
+
+// noRateLimit lets every retry through: attempts and back-off bound them already, and the SDK's token bucket would
+// give up on a long backup because other parts of it were retried too.
+type noRateLimit struct{}
+
+func (noRateLimit) GetToken(context.Context, uint) (func() error, error) {
+	return func() error { return nil }, nil
+}
+func (noRateLimit) AddTokens(uint) error { return nil }
+
+func httpClient(caFile string) (*awshttp.BuildableClient, error) {
+	roots, err := authorities(caFile)
+	if err != nil {
+		return nil, fmt.Errorf("s3 certificate authority: %w", err)
+	}
+	return awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+		t.MaxIdleConnsPerHost = 16
+		t.ResponseHeaderTimeout = 60 * time.Second
+		t.DisableCompression = true
+		t.WriteBufferSize, t.ReadBufferSize = 128<<10, 128<<10
+		// One connection a request at a time: parallel uploads over HTTP/2 would share one connection's window.
+		t.ForceAttemptHTTP2 = false
+		if roots == nil {
+			return
+		}
+		if t.TLSClientConfig == nil {
+			t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		t.TLSClientConfig.RootCAs = roots
+	}), nil
+}
+
+// authorities returns the system's and those in caFile; nil, for the system's alone, where no file is named.
+func authorities(caFile string) (*x509.CertPool, error) {
+	if caFile == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, err
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no PEM certificate", caFile)
+	}
+	return pool, nil
+}
+
+// key is the object's full name in the bucket.
+func (s *Store) key(key string) *string {
+	if s.o.Prefix == "" {
+		return &key
+	}
+	return aws.String(s.o.Prefix + "/" + key)
+}

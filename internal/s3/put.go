@@ -1,0 +1,192 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/covetpy/covet/ops/backup"
+)
+
+// partSize is what one request carries. Longer objects go up in parts while they are still being produced, so that no
+// more than (partsInFlight+1) parts are in memory. 10,000 parts of it make the largest object 80 GB.
+const (
+	partSize      = 8 << 20
+	partsInFlight = 2
+)
+
+// nonceKey is the metadata that tells our own write from another's when an answer was lost and the retry finds the key
+// taken.
+const nonceKey = "covet-write"
+
+// Put implements backup.Store.
+func (s *Store) Put(ctx context.Context, key string, r io.Reader, o backup.PutOptions) error {
+	p := &put{Store: s, key: key, ifAbsent: o.IfAbsent, nonce: rand.Text(), free: make(chan []byte, partsInFlight+1)}
+	first, last, err := p.fill(r)
+	if err == nil && last {
+		err = p.single(ctx, first)
+	} else if err == nil {
+		err = p.multipart(ctx, first, r)
+	}
+	if err != nil {
+		return fmt.Errorf("put %s: %w", s.where(key), explain(err))
+	}
+	return nil
+}
+
+// put is one object on its way up.
+type put struct {
+	*Store
+	key      string
+	ifAbsent bool
+	nonce    string
+	free     chan []byte
+	made     int
+}
+
+// fill reads the next part; last is true when r ended with it.
+func (p *put) fill(r io.Reader) (part []byte, last bool, err error) {
+	lim := io.LimitReader(r, partSize)
+	if sized, ok := r.(interface{ Len() int }); ok && p.made == 0 && sized.Len() < partSize {
+		part = make([]byte, sized.Len(), sized.Len()+1) // small objects need no part-sized buffer
+	} else {
+		part = p.buffer()
+	}
+	n, err := io.ReadFull(lim, part[:cap(part)])
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return part[:n], true, nil
+	}
+	return part[:n], false, err
+}
+
+// buffer takes a returned buffer, or makes one while fewer exist than may be in use.
+func (p *put) buffer() []byte {
+	if p.made <= partsInFlight {
+		p.made++
+		return make([]byte, 0, partSize)
+	}
+	return <-p.free
+}
+
+func (p *put) condition() *string {
+	if p.ifAbsent {
+		return aws.String("*")
+	}
+	return nil
+}
+
+// unsigned spares hashing a body that TLS protects already.
+func (p *put) unsigned(o *awss3.Options) {
+	if p.https {
+		o.APIOptions = append(o.APIOptions, v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware)
+	}
+}
+
+func (p *put) single(ctx context.Context, body []byte) error {
+	in := &awss3.PutObjectInput{
+		Bucket: &p.o.Bucket, Key: p.Store.key(p.key), Body: bytes.NewReader(body),
+		ContentLength: aws.Int64(int64(len(body))), IfNoneMatch: p.condition(), Metadata: map[string]string{nonceKey: p.nonce},
+		ServerSideEncryption: types.ServerSideEncryption(p.o.SSE), SSEKMSKeyId: optional(p.o.KMSKeyID),
+	}
+	_, err := p.client.PutObject(ctx, in, p.unsigned)
+	return p.settle(ctx, err)
+}
+
+func (p *put) multipart(ctx context.Context, first []byte, r io.Reader) error {
+	up, err := p.client.CreateMultipartUpload(ctx, &awss3.CreateMultipartUploadInput{
+		Bucket: &p.o.Bucket, Key: p.Store.key(p.key), Metadata: map[string]string{nonceKey: p.nonce},
+		ServerSideEncryption: types.ServerSideEncryption(p.o.SSE), SSEKMSKeyId: optional(p.o.KMSKeyID),
+	})
+	if err != nil {
+		return err
+	}
+	parts, err := p.parts(ctx, up.UploadId, first, r)
+	if err == nil {
+		_, err = p.client.CompleteMultipartUpload(ctx, &awss3.CompleteMultipartUploadInput{
+			Bucket: &p.o.Bucket, Key: p.Store.key(p.key), UploadId: up.UploadId, IfNoneMatch: p.condition(),
+			MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
+		})
+		err = p.settle(ctx, err)
+	}
+	if err == nil {
+		return nil
+	}
+	_, abortErr := p.client.AbortMultipartUpload(context.WithoutCancel(ctx), &awss3.AbortMultipartUploadInput{
+		Bucket: &p.o.Bucket, Key: p.Store.key(p.key), UploadId: up.UploadId,
+	})
+	if abortErr != nil && !isNotFound(abortErr) {
+		err = errors.Join(err, fmt.Errorf("and the unfinished upload could not be removed: %w", abortErr))
+	}
+	return err
+}
+
+// parts uploads first and the rest of r, a few parts at a time.
+func (p *put) parts(ctx context.Context, id *string, part []byte, r io.Reader) ([]types.CompletedPart, error) {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(partsInFlight)
+	var mu sync.Mutex
+	var done []types.CompletedPart
+	var readErr error
+	for number, last := int32(1), false; ; number++ {
+		body := part
+		g.Go(func() error {
+			defer func() { p.free <- body[:0] }()
+			out, err := p.client.UploadPart(ctx, &awss3.UploadPartInput{
+				Bucket: &p.o.Bucket, Key: p.Store.key(p.key), UploadId: id, PartNumber: &number,
+				Body: bytes.NewReader(body), ContentLength: aws.Int64(int64(len(body))),
+			}, p.unsigned)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			done = append(done, types.CompletedPart{ETag: out.ETag, PartNumber: &number})
+			return nil
+		})
+		if last || ctx.Err() != nil {
+			break
+		}
+		if part, last, readErr = p.fill(r); readErr != nil || len(part) == 0 {
+			break
+		}
+	}
+	if err := errors.Join(readErr, g.Wait()); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(done, func(a, b types.CompletedPart) int { return int(*a.PartNumber - *b.PartNumber) })
+	return done, nil
+}
+
+// settle turns the answer to a conditional write into what happened: where the key was taken by an earlier try of the
+// same write, whose answer was lost, the write has succeeded.
+func (p *put) settle(ctx context.Context, err error) error {
+	if err == nil || !p.ifAbsent || (!isTaken(err) && !isNotFound(err)) {
+		return err
+	}
+	head, headErr := p.client.HeadObject(ctx, &awss3.HeadObjectInput{Bucket: &p.o.Bucket, Key: p.Store.key(p.key)})
+	if headErr != nil {
+		return errors.Join(err, headErr)
+	}
+	if head.Metadata[nonceKey] == p.nonce {
+		return nil
+	}
+	return backup.ErrExists
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}

@@ -1,0 +1,42 @@
+package backup
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// Codec compresses byte strings that fit into memory. What it writes describes itself by a magic number and finds
+// damage by a checksum of its own. A Codec may be used by several goroutines at once.
+type Codec interface {
+	// Name is what the format calls it: "zstd", "lz4" or "none".
+	Name() string
+	// Magic is what every encoding begins with.
+	Magic() []byte
+	// Encode appends the encoding of src to dst.
+	Encode(dst, src []byte) ([]byte, error)
+	// Decode appends what src encodes to dst. It never grows dst over its capacity: longer data is an error.
+	Decode(dst, src []byte) ([]byte, error)
+}
+
+// Codecs are those that a reader understands; a writer's default is the first.
+type Codecs []Codec
+
+// Named returns the codec with that name.
+func (cs Codecs) Named(name string) (Codec, error) {
+	for _, c := range cs {
+		if c.Name() == name {
+			return c, nil
+		}
+	}
+	return nil, fmt.Errorf("compression %q is unknown to this version", name)
+}
+
+// Sniff returns the codec that data was encoded with.
+func (cs Codecs) Sniff(data []byte) (Codec, error) {
+	for _, c := range cs {
+		if bytes.HasPrefix(data, c.Magic()) {
+			return c, nil
+		}
+	}
+	return nil, fmt.Errorf("not in any compression format that this version knows (it begins with %x)", data[:min(4, len(data))])
+}

@@ -1,0 +1,71 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// DrillResult is what a trial restore measured.
+type DrillResult struct {
+	ID       string        `json:"id"`
+	Backup   string        `json:"backup"`
+	Began    time.Time     `json:"began"`
+	Copied   time.Duration `json:"copied"`   // until the files were there
+	Recovery time.Duration `json:"recovery"` // until the server took writes: the recovery time that can be promised
+	Point    time.Time     `json:"point"`    // of the last transaction that was there; zero: none since the backup
+	Checks   []Check       `json:"checks"`
+}
+
+// Check is one thing that was asked of the restored server.
+type Check struct {
+	What string `json:"what"`
+	OK   bool   `json:"ok"`
+	Says string `json:"says"`
+}
+
+// Passed says whether all checks did.
+func (d DrillResult) Passed() bool {
+	for _, c := range d.Checks {
+		if !c.OK {
+			return false
+		}
+	}
+	return true
+}
+
+// SaveDrill keeps a result in the repository; its ID is set from its time.
+func (c Cluster) SaveDrill(ctx context.Context, d *DrillResult) error {
+	d.ID = newID(d.Began)
+	text, err := json.Marshal(d)
+	if err != nil {
+		return fmt.Errorf("save the drill: %w", err)
+	}
+	return c.Store.Put(ctx, c.key("drills", d.ID), bytes.NewReader(text), PutOptions{IfAbsent: true})
+}
+
+// Drills lists the results, the oldest first.
+func (c Cluster) Drills(ctx context.Context) ([]DrillResult, error) {
+	out := []DrillResult{}
+	for o, err := range c.Store.List(ctx, c.key("drills")+"/") {
+		if err != nil {
+			return nil, err
+		}
+		text, err := ReadAll(ctx, c.Store, o.Key, 1<<20)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		var d DrillResult
+		if err := json.Unmarshal(text, &d); err != nil {
+			return nil, fmt.Errorf("%w: drill %s: %w", ErrDamaged, o.Key, err)
+		}
+		out = append(out, d)
+	}
+	return out, nil
+}

@@ -1,0 +1,148 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+)
+
+// Sweeper is a Store that can remove what writers which died left behind.
+type Sweeper interface {
+	Sweep(ctx context.Context, before time.Time) error
+}
+
+// Expiry is what an expiry removes.
+type Expiry struct {
+	Decisions []Decision `json:"backups"`
+	Packs     []string   `json:"packs"`
+	PackBytes int64      `json:"pack_bytes"`
+	WAL       int        `json:"wal_files"`
+	WALBytes  int64      `json:"wal_bytes"`
+	// Waiting names running backups: while there are any, no pack is removed, since they may refer to it.
+	Waiting []string `json:"waiting_for,omitempty"`
+}
+
+// Expire removes the backups that the policy doesn't keep, then the packs and the WAL that no backup needs any longer.
+// With dryRun it only says what it would do. It may be interrupted and run again at any time, beside running backups.
+func (c Cluster) Expire(ctx context.Context, p Policy, now time.Time, dryRun bool) (*Expiry, error) {
+	if p.Empty() {
+		return nil, errors.New("expire: the policy has no rules")
+	}
+	heads, err := c.Backups(ctx)
+	if err != nil { // a damaged manifest may name packs that must stay
+		return nil, fmt.Errorf("expire: nothing was removed: %w", err)
+	}
+	if len(heads) == 0 {
+		return &Expiry{}, nil
+	}
+	e := &Expiry{Decisions: p.Decide(heads, now)}
+	var keep []Head
+	var drop []string
+	for _, d := range e.Decisions {
+		if d.Keep {
+			keep = append(keep, d.Head)
+		} else {
+			drop = append(drop, c.manifestKey(d.Head.ID))
+		}
+	}
+	if !dryRun {
+		if err := c.Store.Delete(ctx, drop...); err != nil {
+			return e, fmt.Errorf("expire: %w", err)
+		}
+	}
+	if err := c.expirePacks(ctx, e, keep, now, dryRun); err != nil {
+		return e, fmt.Errorf("expire packs: %w", err)
+	}
+	if err := c.expireWAL(ctx, e, keep, dryRun); err != nil {
+		return e, fmt.Errorf("expire WAL: %w", err)
+	}
+	if s, ok := c.Store.(Sweeper); ok && !dryRun {
+		if err := s.Sweep(ctx, now.Add(-48*time.Hour)); err != nil {
+			return e, fmt.Errorf("expire: %w", err)
+		}
+	}
+	return e, nil
+}
+
+// expirePacks removes the packs that no backup names. The order makes it safe beside a backup that begins or ends
+// meanwhile: packs are listed before locks, and a backup locks before it writes or looks at the others; manifests are
+// read last, so that one that has just ended is among them.
+func (c Cluster) expirePacks(ctx context.Context, e *Expiry, keep []Head, now time.Time, dryRun bool) error {
+	var packs []Object
+	for o, err := range c.Store.List(ctx, c.key("packs")+"/") {
+		if err != nil {
+			return err
+		}
+		packs = append(packs, o)
+	}
+	locks, err := c.Locks(ctx, now)
+	if err != nil {
+		return err
+	}
+	for _, l := range locks {
+		e.Waiting = append(e.Waiting, fmt.Sprintf("%s on %s", l.ID, l.Host))
+	}
+	if len(locks) > 0 {
+		return nil
+	}
+	if !dryRun {
+		if keep, err = c.Backups(ctx); err != nil {
+			return err
+		}
+	}
+	used := map[string]bool{}
+	for _, h := range keep {
+		m, err := c.Manifest(ctx, h.ID)
+		if err != nil {
+			return err
+		}
+		for _, p := range m.Packs {
+			used[p.Name] = true
+		}
+	}
+	var drop []string
+	for _, o := range packs {
+		if name := path.Base(o.Key); !used[name] {
+			e.Packs = append(e.Packs, name)
+			e.PackBytes += o.Size
+			drop = append(drop, o.Key)
+		}
+	}
+	if dryRun {
+		return nil
+	}
+	return c.Store.Delete(ctx, drop...)
+}
+
+// expireWAL removes the log before the oldest kept backup, of all timelines: no kept backup can need it. Histories stay.
+func (c Cluster) expireWAL(ctx context.Context, e *Expiry, keep []Head, dryRun bool) error {
+	oldest := keep[0].FirstSegment().No
+	for _, h := range keep {
+		oldest = min(oldest, h.FirstSegment().No)
+	}
+	var drop []string
+	for o, err := range c.Store.List(ctx, c.key("wal")+"/") {
+		if err != nil {
+			return err
+		}
+		name := path.Base(o.Key)
+		base, rest, _ := strings.Cut(name, ".")
+		if rest == "history" {
+			continue
+		}
+		s, err := ParseSegment(base, keep[0].SegmentSize)
+		if err != nil || s.No >= oldest {
+			continue
+		}
+		e.WAL++
+		e.WALBytes += o.Size
+		drop = append(drop, o.Key)
+	}
+	if dryRun {
+		return nil
+	}
+	return c.Store.Delete(ctx, drop...)
+}

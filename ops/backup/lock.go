@@ -1,0 +1,125 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+)
+
+// A running backup keeps a lock in the repository, renewed every lockRenewal. While one is alive no pack is deleted:
+// the backup may be about to refer to it. A lock that wasn't renewed for lockExpiry is that of a dead backup.
+const (
+	lockRenewal = time.Minute
+	lockExpiry  = 20 * time.Minute
+)
+
+// Lock is a backup at work.
+type Lock struct {
+	ID      string    `json:"id"` // of the backup
+	Host    string    `json:"host"`
+	PID     int       `json:"pid"`
+	Renewed time.Time `json:"-"` // by the store's clock
+}
+
+// heldLock is the lock of a backup at work.
+type heldLock struct {
+	c       Cluster
+	key     string
+	text    []byte
+	cancel  context.CancelFunc
+	done    chan struct{}
+	mu      sync.Mutex
+	renewed time.Time
+	err     error // of the last renewal, where it failed
+}
+
+// lock announces a backup and keeps announcing it until it is released.
+func (c Cluster) lock(ctx context.Context, id string) (*heldLock, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("lock the repository: %w", err)
+	}
+	text, err := json.Marshal(Lock{ID: id, Host: host, PID: os.Getpid()})
+	if err != nil {
+		return nil, fmt.Errorf("lock the repository: %w", err)
+	}
+	l := &heldLock{c: c, key: c.key("locks", id), text: text, done: make(chan struct{}), renewed: time.Now()}
+	if err := c.Store.Put(ctx, l.key, bytes.NewReader(text), PutOptions{}); err != nil {
+		return nil, fmt.Errorf("lock the repository: %w", err)
+	}
+	ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	go l.keep(ctx)
+	return l, nil
+}
+
+// keep renews the lock until its context ends.
+func (l *heldLock) keep(ctx context.Context) {
+	defer close(l.done)
+	tick := time.NewTicker(lockRenewal)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		began := time.Now()
+		err := l.c.Store.Put(ctx, l.key, bytes.NewReader(l.text), PutOptions{})
+		l.mu.Lock()
+		if l.err = err; err == nil {
+			l.renewed = began
+		}
+		l.mu.Unlock()
+	}
+}
+
+// held fails when others may have taken the backup for dead, and removed what it refers to.
+func (l *heldLock) held() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if age := time.Since(l.renewed); age > lockExpiry/2 {
+		return fmt.Errorf("the backup's lock could not be renewed for %s: %w", age.Round(time.Second), l.err)
+	}
+	return nil
+}
+
+// release ends the announcement.
+func (l *heldLock) release(ctx context.Context) error {
+	l.cancel()
+	<-l.done
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer stop()
+	return l.c.Store.Delete(ctx, l.key)
+}
+
+// Locks lists the backups at work. now is the present time: older locks are dead and left out.
+func (c Cluster) Locks(ctx context.Context, now time.Time) ([]Lock, error) {
+	var locks []Lock
+	for o, err := range c.Store.List(ctx, c.key("locks")+"/") {
+		if err != nil {
+			return nil, err
+		}
+		if now.Sub(o.Modified) > lockExpiry {
+			continue
+		}
+		text, err := ReadAll(ctx, c.Store, o.Key, 1<<16)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		var l Lock
+		if err := json.Unmarshal(text, &l); err != nil {
+			return nil, fmt.Errorf("lock %s: %w", o.Key, err)
+		}
+		l.Renewed = o.Modified
+		locks = append(locks, l)
+	}
+	return locks, nil
+}

@@ -1,0 +1,315 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+)
+
+// slab is a run of file content as it came from the source: what is hashed, compared and compressed together.
+type slab struct {
+	buf   []byte
+	parts []part
+}
+
+// part is a piece of one file in a slab.
+type part struct {
+	file int   // index of the File
+	off  int64 // in the file, a multiple of ChunkSize
+	at   int   // in buf
+	n    int
+	old  *cursor
+}
+
+// placed says where a piece of a file is: in a new unit, or in one of the previous manifest.
+type placed struct {
+	file int
+	off  int64
+	ext  Extent
+	old  bool
+}
+
+// pipeline turns a source's files into units: one reader, several workers that hash, compare and compress, one packer.
+type pipeline struct {
+	src     Source
+	codec   Codec
+	prev    *previous
+	packer  *packer
+	meter   *meter
+	workers int
+	spaces  *Head // for the tablespaces' locations
+
+	files  []File
+	slabs  chan *slab
+	free   chan *slab
+	packed chan packedUnit
+	bufs   sync.Pool // compressed units
+
+	nextUnit atomic.Uint32
+	mu       sync.Mutex
+	placed   []placed
+}
+
+// run moves everything and returns when all packs are durable.
+func (p *pipeline) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	p.slabs = make(chan *slab, p.workers)
+	p.free = make(chan *slab, 2*p.workers+1)
+	p.packed = make(chan packedUnit, p.workers)
+	for range cap(p.free) {
+		p.free <- &slab{buf: make([]byte, 0, UnitSize)}
+	}
+	var workers sync.WaitGroup
+	for range p.workers {
+		workers.Go(func() {
+			if err := p.work(ctx); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	go func() { workers.Wait(); close(p.packed) }()
+	packed := make(chan struct{})
+	go func() {
+		defer close(packed)
+		for u := range p.packed {
+			if ctx.Err() != nil {
+				continue // drain, so that no worker waits
+			}
+			if err := p.packer.add(u); err != nil {
+				cancel(err)
+			}
+			p.bufs.Put(&u.enc)
+		}
+	}()
+	if err := p.read(ctx); err != nil {
+		cancel(err)
+	}
+	close(p.slabs)
+	<-packed
+	if err := context.Cause(ctx); err != nil {
+		p.packer.abandon(err)
+		return err
+	}
+	return p.packer.finish()
+}
+
+// read takes the files from the source and cuts them into slabs.
+func (p *pipeline) read(ctx context.Context) error {
+	var s *slab
+	for {
+		f, err := p.src.Next()
+		if errors.Is(err, io.EOF) {
+			return p.send(ctx, s)
+		}
+		if err != nil {
+			return err
+		}
+		p.files = append(p.files, f)
+		if s, err = p.readFile(ctx, s, len(p.files)-1); err != nil {
+			return fmt.Errorf("read %s: %w", f.Path, err)
+		}
+	}
+}
+
+// readFile appends a file's content to the slab s and those that follow it; it returns the last.
+func (p *pipeline) readFile(ctx context.Context, s *slab, file int) (*slab, error) {
+	f := &p.files[file]
+	old := p.prev.open(keyOf(p.spaces, f))
+	for off := int64(0); off < f.Size; {
+		if s == nil {
+			var err error
+			if s, err = p.newSlab(ctx); err != nil {
+				return nil, err
+			}
+		}
+		room := int64(cap(s.buf) - len(s.buf))
+		n := min(f.Size-off, room)
+		if n < f.Size-off {
+			n -= n % ChunkSize // a chunk is never divided
+		}
+		if n == 0 {
+			if err := p.send(ctx, s); err != nil {
+				return nil, err
+			}
+			s = nil
+			continue
+		}
+		at := len(s.buf)
+		s.buf = s.buf[:at+int(n)]
+		if _, err := io.ReadFull(reader{p.src}, s.buf[at:]); err != nil {
+			return nil, err
+		}
+		s.parts = append(s.parts, part{file, off, at, int(n), old})
+		off += n
+		p.meter.add(int(n), p.packer.stored.Load())
+	}
+	return s, nil
+}
+
+// reader is a source's content as an io.Reader.
+type reader struct{ Source }
+
+func (p *pipeline) newSlab(ctx context.Context) (*slab, error) {
+	select {
+	case s := <-p.free:
+		s.buf, s.parts = s.buf[:0], s.parts[:0]
+		return s, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (p *pipeline) send(ctx context.Context, s *slab) error {
+	if s == nil {
+		return nil
+	}
+	select {
+	case p.slabs <- s:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// work handles slabs until there are no more.
+func (p *pipeline) work(ctx context.Context) error {
+	acc := &unit{buf: make([]byte, 0, UnitSize)} // changed chunks among unchanged ones
+	whole := &unit{}
+	old := map[int64]oldChunk{}
+	for s := range p.slabs {
+		if ctx.Err() != nil {
+			continue // drain
+		}
+		places, err := p.sort(ctx, s, acc, whole, old)
+		if err != nil {
+			return err
+		}
+		p.mu.Lock()
+		p.placed = append(p.placed, places...)
+		p.mu.Unlock()
+		p.free <- s
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return p.flush(acc)
+}
+
+// unit is one that is being filled.
+type unit struct {
+	buf    []byte
+	chunks []chunk
+	places []placed
+}
+
+func (u *unit) reset() { u.buf, u.chunks, u.places = u.buf[:0], u.chunks[:0], u.places[:0] }
+
+// sort separates a slab's changed chunks from the unchanged ones, for which it returns the places. A slab without any
+// unchanged chunk becomes a unit as it is; otherwise the changed ones are collected in acc.
+func (p *pipeline) sort(ctx context.Context, s *slab, acc, whole *unit, old map[int64]oldChunk) ([]placed, error) {
+	whole.buf, whole.chunks, whole.places = s.buf, whole.chunks[:0], whole.places[:0]
+	var kept []placed
+	for _, pt := range s.parts {
+		clear(old)
+		if pt.old != nil {
+			if err := pt.old.chunks(ctx, pt.off, int64(pt.n), old); err != nil {
+				return nil, fmt.Errorf("compare with the previous backup: %w", err)
+			}
+		}
+		for i := 0; i < pt.n; i += ChunkSize {
+			b := s.buf[pt.at+i : pt.at+min(i+ChunkSize, pt.n)]
+			k := chunk{uint32(len(b)), XXH64(b)}
+			off := pt.off + int64(i)
+			if o, ok := old[off]; ok && o.chunk == k {
+				kept = append(kept, placed{pt.file, off, Extent{o.unit, o.off, k.len}, true})
+				continue
+			}
+			whole.chunks = append(whole.chunks, k)
+			whole.places = append(whole.places, placed{pt.file, off, Extent{0, uint32(pt.at + i), k.len}, false})
+		}
+	}
+	if len(kept) == 0 {
+		return nil, p.flush(whole)
+	}
+	for i, pl := range whole.places {
+		if len(acc.buf)+int(pl.ext.Len) > cap(acc.buf) {
+			if err := p.flush(acc); err != nil {
+				return nil, err
+			}
+		}
+		at := pl.ext.Off
+		pl.ext.Off = uint32(len(acc.buf))
+		acc.buf = append(acc.buf, s.buf[at:at+pl.ext.Len]...)
+		acc.chunks = append(acc.chunks, whole.chunks[i])
+		acc.places = append(acc.places, pl)
+	}
+	return kept, nil
+}
+
+// flush compresses a unit and hands it to the packer.
+func (p *pipeline) flush(u *unit) error {
+	if len(u.buf) == 0 {
+		return nil
+	}
+	id := p.nextUnit.Add(1) - 1
+	dst, ok := p.bufs.Get().(*[]byte)
+	if !ok {
+		b := make([]byte, 0, UnitSize/2)
+		dst = &b
+	}
+	enc, err := p.codec.Encode((*dst)[:0], u.buf)
+	if err != nil {
+		return fmt.Errorf("compress: %w", err)
+	}
+	p.packed <- packedUnit{id, enc, uint32(len(u.buf)), XXH64(u.buf), append([]chunk(nil), u.chunks...)}
+	places := coalesce(u.places)
+	p.mu.Lock()
+	for _, pl := range places {
+		pl.ext.Unit = id
+		p.placed = append(p.placed, pl)
+	}
+	p.mu.Unlock()
+	u.reset()
+	return nil
+}
+
+// coalesce joins pieces that follow each other in the same file and the same unit.
+func coalesce(in []placed) []placed {
+	out := in[:0]
+	for _, pl := range in {
+		if n := len(out); n > 0 && joins(out[n-1], pl) {
+			out[n-1].ext.Len += pl.ext.Len
+			continue
+		}
+		out = append(out, pl)
+	}
+	return out
+}
+
+func joins(a, b placed) bool {
+	return a.file == b.file && a.old == b.old && a.ext.Unit == b.ext.Unit && a.off+int64(a.ext.Len) == b.off && a.ext.Off+a.ext.Len == b.ext.Off
+}
+
+// assemble builds the manifest's tables from where the pieces went.
+func (p *pipeline) assemble(m *Manifest) error {
+	a := &assembler{m: m, prev: p.prev, packs: map[string]uint32{}, oldUnits: map[uint32]uint32{}, newUnits: map[uint32]uint32{}, end: map[int]int64{}, p: p.packer}
+	m.Items = p.files
+	sortPlaced(p.placed)
+	for _, pl := range coalesce(p.placed) {
+		f := &m.Items[pl.file]
+		if pl.off != a.end[pl.file] {
+			return errors.New("internal: a piece of " + f.Path + " was lost on the way")
+		}
+		a.place(f, pl)
+	}
+	for i, f := range m.Items {
+		if a.end[i] != f.Size {
+			return errors.New("internal: the end of " + f.Path + " was lost on the way")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+package backup
+
+import "time"
+
+// Progress is how far a long operation is.
+type Progress struct {
+	Phase   string        `json:"phase"` // "copy", "upload", "wal", "manifest" and the like
+	Done    int64         `json:"done"`  // bytes
+	Total   int64         `json:"total"` // bytes, estimated; 0: not known
+	Stored  int64         `json:"stored"`
+	Elapsed time.Duration `json:"elapsed"`
+}
+
+// Rate is bytes a second since the beginning.
+func (p Progress) Rate() float64 {
+	if p.Elapsed <= 0 {
+		return 0
+	}
+	return float64(p.Done) / p.Elapsed.Seconds()
+}
+
+// ETA is the time still to go at the rate so far; negative where it can't be told.
+func (p Progress) ETA() time.Duration {
+	if r := p.Rate(); r > 0 && p.Total > 0 {
+		return time.Duration(float64(max(p.Total-p.Done, 0)) / r * float64(time.Second))
+	}
+	return -1
+}
+
+// meter reports progress, not more often than every 250 ms.
+type meter struct {
+	report func(Progress)
+	began  time.Time
+	last   time.Time
+	p      Progress
+}
+
+func newMeter(report func(Progress)) *meter {
+	if report == nil {
+		report = func(Progress) {}
+	}
+	now := time.Now()
+	return &meter{report: report, began: now}
+}
+
+// phase begins another phase and reports it at once.
+func (m *meter) phase(name string) {
+	m.p.Phase = name
+	m.tell()
+}
+
+// add counts bytes.
+func (m *meter) add(n int, stored int64) {
+	m.p.Done += int64(n)
+	m.p.Stored = stored
+	if time.Since(m.last) > 250*time.Millisecond {
+		m.tell()
+	}
+}
+
+func (m *meter) tell() {
+	m.last = time.Now()
+	m.p.Elapsed = m.last.Sub(m.began)
+	m.report(m.p)
+}

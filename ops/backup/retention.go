@@ -1,0 +1,87 @@
+package backup
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Policy says which backups are kept: those that any of its rules wants. The zero value has no rules.
+type Policy struct {
+	Count  int           // the newest
+	Age    time.Duration // those younger
+	Daily  int           // the newest of each of that many days, weeks and months, in UTC
+	Weekly int
+	// Monthly counts only months that have a backup, as Daily and Weekly do.
+	Monthly int
+	// Window is a promise: every moment from that long ago until now can be restored to. It keeps the newest backup
+	// that is at least that old, from which the log leads through the whole window.
+	Window time.Duration
+}
+
+// Empty says whether the policy has no rules.
+func (p Policy) Empty() bool { return p == Policy{} }
+
+// Decision is what a policy says of a backup.
+type Decision struct {
+	Head   Head     `json:"backup"`
+	Keep   bool     `json:"keep"`
+	Reason []string `json:"reason"` // of keeping it
+}
+
+// Decide applies a policy to the backups of one cluster, the oldest first. The newest backup is always kept.
+func (p Policy) Decide(heads []Head, now time.Time) []Decision {
+	out := make([]Decision, len(heads))
+	for i, h := range heads {
+		out[i].Head = h
+	}
+	keep := func(i int, reason string) {
+		out[i].Keep = true
+		out[i].Reason = append(out[i].Reason, reason)
+	}
+	for i, h := range heads {
+		if rank := len(heads) - i; rank <= p.Count {
+			keep(i, fmt.Sprintf("newest %d", p.Count))
+		}
+		if p.Age > 0 && now.Sub(h.Stopped) < p.Age {
+			keep(i, "younger than "+p.Age.String())
+		}
+	}
+	for i := len(heads) - 1; i >= 0 && p.Window > 0; i-- {
+		if now.Sub(heads[i].Stopped) >= p.Window || i == 0 {
+			keep(i, "begins the recovery window of "+p.Window.String())
+			break
+		}
+	}
+	p.keepCalendar(heads, keep)
+	if n := len(out); n > 0 && !out[n-1].Keep {
+		keep(n-1, "the newest is never removed")
+	}
+	return out
+}
+
+// keepCalendar keeps the newest backup of the latest days, weeks and months.
+func (p Policy) keepCalendar(heads []Head, keep func(int, string)) {
+	for _, rule := range []struct {
+		n      int
+		name   string
+		bucket func(time.Time) string
+	}{
+		{p.Daily, "daily", func(t time.Time) string { return t.Format(time.DateOnly) }},
+		{p.Weekly, "weekly", func(t time.Time) string { y, w := t.ISOWeek(); return fmt.Sprint(y, "-", w) }},
+		{p.Monthly, "monthly", func(t time.Time) string { return t.Format("2006-01") }},
+	} {
+		var seen []string
+		for i := len(heads) - 1; i >= 0; i-- {
+			b := rule.bucket(heads[i].Stopped.UTC())
+			if slices.Contains(seen, b) {
+				continue
+			}
+			if len(seen) == rule.n {
+				break
+			}
+			seen = append(seen, b)
+			keep(i, rule.name+" "+b)
+		}
+	}
+}

@@ -1,0 +1,238 @@
+package backup
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// Job is one base backup to be made.
+type Job struct {
+	Repository Repository
+	Service    string
+	Source     Source
+	WAL        WALSource
+	Codec      Codec
+	Label      string
+	Full       bool // store everything anew, refer to no earlier backup
+	Workers    int  // that compress; 0: one a CPU
+	// WaitWAL is how long to wait for the archiver to deliver the backup's last segments before they are taken from
+	// the server.
+	WaitWAL time.Duration
+	Report  func(Progress)
+	// Warn gets what doesn't make the backup fail, but should be known.
+	Warn func(error)
+}
+
+// Run makes a base backup. When it returns a head, the backup is complete: everything that restoring it needs, WAL
+// included, is durable in the repository. When it fails there is no backup, and what was stored of it is removed by the
+// next expiry.
+func Run(ctx context.Context, j Job) (h Head, err error) {
+	if err := CheckService(j.Service); err != nil {
+		return h, err
+	}
+	meter := newMeter(j.Report)
+	meter.phase("checkpoint")
+	start, err := j.Source.Start(ctx)
+	if err != nil {
+		return h, fmt.Errorf("start the backup: %w", err)
+	}
+	c := j.Repository.Cluster(j.Service, start.System)
+	id := newID(start.Time)
+	lock, err := c.lock(ctx, id)
+	if err != nil {
+		return h, err
+	}
+	r := &run{Job: j, c: c, meter: meter, m: &Manifest{Head: headOf(j, id, start)}}
+	defer func() {
+		if err := lock.release(ctx); err != nil { // it expires by itself
+			r.warn(fmt.Errorf("remove the backup's lock: %w", err))
+		}
+	}()
+	if err := r.copy(ctx, start.Total); err != nil {
+		return h, err
+	}
+	meter.phase("wal")
+	if err := r.ensureWAL(ctx); err != nil {
+		return h, err
+	}
+	meter.phase("manifest")
+	if err := r.present(ctx); err != nil {
+		return h, err
+	}
+	if err := lock.held(); err != nil {
+		return h, err
+	}
+	if err := c.mark(ctx); err != nil {
+		return h, err
+	}
+	if err := c.writeManifest(ctx, r.m, j.Codec); err != nil {
+		return h, fmt.Errorf("store the manifest: %w", err)
+	}
+	meter.phase("done")
+	return r.m.Head, nil
+}
+
+// newID names a backup after its time; the random end keeps two of one second apart.
+func newID(t time.Time) string {
+	return t.UTC().Format("20060102T150405Z") + "-" + strings.ToLower(rand.Text()[:4])
+}
+
+func headOf(j Job, id string, s Start) Head {
+	return Head{
+		Format: FormatVersion, ID: id, Service: j.Service, System: s.System, PGVersion: s.PGVersion, Label: j.Label,
+		Started: s.Time.UTC(), Timeline: s.Timeline, StartLSN: s.LSN, SegmentSize: s.SegmentSize, Checksums: s.Checksums,
+		Codec: j.Codec.Name(), Tablespaces: s.Tablespaces,
+	}
+}
+
+// run is a job at work.
+type run struct {
+	Job
+	c     Cluster
+	meter *meter
+	m     *Manifest
+}
+
+func (r *run) warn(err error) {
+	if r.Warn != nil {
+		r.Warn(err)
+	}
+}
+
+// copy moves the files into packs and ends the backup on the server.
+func (r *run) copy(ctx context.Context, total int64) error {
+	prev, err := r.previous(ctx)
+	if err != nil {
+		return err
+	}
+	if prev != nil {
+		r.m.Previous = prev.m.ID
+	}
+	workers := r.Workers
+	if workers == 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	r.meter.p.Total = total
+	r.meter.phase("copy")
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	p := &pipeline{
+		src: r.Source, codec: r.Codec, prev: prev, meter: r.meter, workers: workers, spaces: &r.m.Head,
+		packer: newPacker(ctx, r.c, r.Codec, r.m.ID),
+	}
+	if err := p.run(ctx); err != nil {
+		return fmt.Errorf("copy the files: %w", err)
+	}
+	stop, err := r.Source.Stop()
+	if err != nil {
+		return fmt.Errorf("end the backup on the server: %w", err)
+	}
+	if stop.Timeline != r.m.Timeline {
+		return fmt.Errorf("the server went from timeline %d to %d during the backup: run it again", r.m.Timeline, stop.Timeline)
+	}
+	if err := p.assemble(r.m); err != nil {
+		return err
+	}
+	h := &r.m.Head
+	h.StopLSN, h.Stopped, h.Files = stop.LSN, stop.Time.UTC(), len(r.m.Items)
+	h.StoredBytes = p.packer.stored.Load()
+	for _, f := range r.m.Items {
+		h.Bytes += f.Size
+	}
+	return nil
+}
+
+// previous picks the newest backup that unchanged chunks can be taken from; nil where there is none.
+func (r *run) previous(ctx context.Context) (*previous, error) {
+	if r.Full {
+		return nil, nil
+	}
+	heads, err := r.c.Backups(ctx)
+	if err != nil && !errors.Is(err, ErrDamaged) {
+		return nil, fmt.Errorf("look for the previous backup: %w", err)
+	}
+	if err != nil {
+		r.warn(err)
+	}
+	for i := len(heads) - 1; i >= 0; i-- {
+		if heads[i].PGVersion/10000 != r.m.PGVersion/10000 {
+			continue
+		}
+		m, err := r.c.Manifest(ctx, heads[i].ID)
+		if err == nil {
+			return newPrevious(r.c, m), nil
+		}
+		if !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrNotFound) {
+			return nil, fmt.Errorf("read the previous backup: %w", err)
+		}
+		r.warn(err)
+	}
+	return nil, nil
+}
+
+// ensureWAL returns when every segment from the backup's start to its end is in the repository: the archiver brought
+// it, or it was taken from the server.
+func (r *run) ensureWAL(ctx context.Context) error {
+	first, last := r.m.FirstSegment(), r.m.LastSegment()
+	size := r.m.SegmentSize
+	deadline := time.Now().Add(r.WaitWAL)
+	for {
+		missing, err := r.c.missing(ctx, first, last, size)
+		if err != nil {
+			return fmt.Errorf("look for the backup's WAL: %w", err)
+		}
+		if len(missing) == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			if err := r.takeWAL(ctx, missing[0], last); err != nil {
+				return fmt.Errorf("the backup needs WAL segment %s, which isn't in %s: %w", missing[0].Name(size), r.c.Where, err)
+			}
+			break
+		}
+		select {
+		case <-time.After(250 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if first.Timeline == 1 {
+		return nil
+	}
+	history, err := r.WAL.History(ctx, first.Timeline)
+	if err != nil {
+		return fmt.Errorf("read the history of timeline %d: %w", first.Timeline, err)
+	}
+	_, err = r.c.PushWAL(ctx, first.Timeline.String()+".history", history, r.Codec)
+	return err
+}
+
+// present checks that every pack that the manifest is going to name is in the repository, with the right size.
+func (r *run) present(ctx context.Context) error {
+	sizes := map[string]int64{}
+	prefix := r.c.key("packs") + "/"
+	for o, err := range r.c.Store.List(ctx, prefix) {
+		if err != nil {
+			return fmt.Errorf("look for the backup's packs: %w", err)
+		}
+		sizes[strings.TrimPrefix(o.Key, prefix)] = o.Size
+	}
+	for _, p := range r.m.Packs {
+		if size, ok := sizes[p.Name]; !ok || size != p.Size {
+			return fmt.Errorf("%w: pack %s, which the backup refers to, has %d bytes in %s instead of %d: run covetctl backup verify, and this backup again with --full", ErrDamaged, p.Name, size, r.c.Where, p.Size)
+		}
+	}
+	return nil
+}
+
+func (r *run) takeWAL(ctx context.Context, first, last Segment) error {
+	return r.WAL.Segments(ctx, first, last, func(name string, data []byte) error {
+		_, err := r.c.PushWAL(ctx, name, data, r.Codec)
+		return err
+	})
+}

@@ -1,0 +1,320 @@
+package backup_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/covetpy/covet/internal/codec"
+	"github.com/covetpy/covet/internal/file"
+	"github.com/covetpy/covet/ops/backup"
+)
+
+const testSystem backup.SystemID = 7000000000000000001
+
+// fakeSource is a cluster whose files are in memory. Its WAL is one empty segment.
+type fakeSource struct {
+	files map[string][]byte
+	names []string
+	r     *bytes.Reader
+	fail  error // instead of the end
+	time  time.Time
+}
+
+func (s *fakeSource) Start(context.Context) (backup.Start, error) {
+	s.names = s.names[:0]
+	for name := range s.files {
+		s.names = append(s.names, name)
+	}
+	slices.Sort(s.names)
+	return backup.Start{System: testSystem, PGVersion: 150000, Timeline: 1, LSN: 0x1000028, SegmentSize: 1 << 20, Time: s.time}, nil
+}
+
+func (s *fakeSource) Next() (backup.File, error) {
+	if len(s.names) == 0 {
+		if s.fail != nil {
+			return backup.File{}, s.fail
+		}
+		return backup.File{}, io.EOF
+	}
+	name := s.names[0]
+	s.names = s.names[1:]
+	s.r = bytes.NewReader(s.files[name])
+	return backup.File{Path: name, Mode: 0o600, Size: int64(len(s.files[name]))}, nil
+}
+
+func (s *fakeSource) Read(p []byte) (int, error) { return s.r.Read(p) }
+
+func (s *fakeSource) Stop() (backup.Stop, error) {
+	return backup.Stop{LSN: 0x1000100, Timeline: 1, Time: s.time.Add(time.Second)}, nil
+}
+
+func (*fakeSource) Segments(_ context.Context, first, last backup.Segment, sink func(string, []byte) error) error {
+	for s := first; s.No <= last.No; s.No++ {
+		if err := sink(s.Name(1<<20), backup.EmptySegment(s, testSystem, 1<<20)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (*fakeSource) History(context.Context, backup.Timeline) ([]byte, error) {
+	return nil, errors.New("timeline 1 has no history")
+}
+
+func openRepository(t *testing.T) backup.Repository {
+	t.Helper()
+	s, err := file.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return backup.Repository{Store: s, Codecs: codec.All(), Where: "file://test"}
+}
+
+func runBackup(t *testing.T, r backup.Repository, s *fakeSource) backup.Head {
+	t.Helper()
+	s.time = s.time.Add(time.Minute)
+	h, err := backup.Run(t.Context(), backup.Job{
+		Repository: r, Service: "orders", Source: s, WAL: s, Codec: codec.Zstd(1), Workers: 3,
+		Warn: func(err error) { t.Errorf("warning: %v", err) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// readBack returns a backup's files as the repository has them.
+func readBack(t *testing.T, r backup.Repository, id string) map[string][]byte {
+	t.Helper()
+	c := r.Cluster("orders", testSystem)
+	m, err := c.Manifest(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	units := map[uint32][]byte{}
+	out := map[string][]byte{}
+	for _, f := range m.Items {
+		data := []byte{}
+		for _, e := range f.Extents {
+			if units[e.Unit] == nil {
+				u := m.Units[e.Unit]
+				rc, err := c.OpenPack(t.Context(), m.Packs[u.Pack].Name, int64(u.Off), int64(u.Len))
+				if err != nil {
+					t.Fatal(err)
+				}
+				enc, err := io.ReadAll(rc)
+				if err := errors.Join(err, rc.Close()); err != nil {
+					t.Fatal(err)
+				}
+				if units[e.Unit], err = c.ReadUnit(m, int(e.Unit), enc, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			data = append(data, units[e.Unit][e.Off:e.Off+e.Len]...)
+		}
+		out[f.Path] = data
+	}
+	return out
+}
+
+func equalFiles(t *testing.T, got, want map[string][]byte) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Errorf("%d files instead of %d", len(got), len(want))
+	}
+	for name, data := range want {
+		if !bytes.Equal(got[name], data) {
+			t.Errorf("%s: %d bytes came back other than the %d that were backed up", name, len(got[name]), len(data))
+		}
+	}
+}
+
+// Random files of all sizes, changed at random between backups: each backup holds exactly its own state, and stores
+// little more than what changed.
+func TestEveryBackupIsWhole(t *testing.T) {
+	t.Parallel()
+	r := openRepository(t)
+	rnd := rand.New(rand.NewPCG(1, 2))
+	src := &fakeSource{files: map[string][]byte{}, time: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	fill := func(n int) []byte {
+		b := make([]byte, n)
+		for i := 0; i < n; i += 4 {
+			b[i] = byte(rnd.Uint32())
+		}
+		return b
+	}
+	sizes := []int{0, 1, 8191, 8192, 8193, 100_000, 262_144, 262_145, 3_000_000, 20_000_000}
+	for i, n := range sizes {
+		src.files[fmt.Sprintf("base/%d", i)] = fill(n)
+	}
+	for i := range 300 {
+		src.files[fmt.Sprintf("tiny/%d", i)] = fill(rnd.IntN(200))
+	}
+	states := map[string]map[string][]byte{}
+	var stored []int64
+	for round := range 5 {
+		h := runBackup(t, r, src)
+		stored = append(stored, h.StoredBytes)
+		states[h.ID] = map[string][]byte{}
+		for name, b := range src.files {
+			states[h.ID][name] = bytes.Clone(b)
+		}
+		big := src.files["base/9"]
+		for range 25 { // 1 % of its pages
+			page := rnd.IntN(len(big)/8192) * 8192
+			copy(big[page:], fill(100))
+		}
+		src.files["base/8"] = append(src.files["base/8"], fill(5000)...)
+		src.files["base/7"] = src.files["base/7"][:200_000]
+		delete(src.files, fmt.Sprintf("tiny/%d", round))
+		src.files[fmt.Sprintf("new/%d", round)] = fill(50_000)
+	}
+	for id, want := range states {
+		equalFiles(t, readBack(t, r, id), want)
+	}
+	for i, n := range stored[1:] {
+		if n > stored[0]/20 {
+			t.Errorf("backup %d stored %d bytes, the first %d", i+2, n, stored[0])
+		}
+	}
+}
+
+// A pack that is mostly dead is not referred to again, so that expiry can free it.
+func TestMostlyDeadPacksAreStoredAnew(t *testing.T) {
+	t.Parallel()
+	r := openRepository(t)
+	rnd := rand.NewChaCha8([32]byte{4})
+	data := make([]byte, 4_000_000)
+	_, _ = rnd.Read(data)
+	src := &fakeSource{files: map[string][]byte{"f": data}, time: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	first := runBackup(t, r, src)
+	_, _ = rnd.Read(data[:3_600_000])
+	runBackup(t, r, src)
+	third := runBackup(t, r, src)
+	m, err := r.Cluster("orders", testSystem).Manifest(t.Context(), third.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range m.Packs {
+		if strings.HasPrefix(p.Name, first.ID) {
+			t.Errorf("the third backup still refers to %s", p.Name)
+		}
+	}
+	equalFiles(t, readBack(t, r, third.ID), src.files)
+}
+
+// A source that breaks, in the middle or at its end, leaves no backup and no lock.
+func TestAFailedBackupIsNone(t *testing.T) {
+	t.Parallel()
+	r := openRepository(t)
+	boom := errors.New("connection lost")
+	src := &fakeSource{files: map[string][]byte{"f": make([]byte, 1_000_000)}, fail: boom}
+	_, err := backup.Run(t.Context(), backup.Job{Repository: r, Service: "orders", Source: src, WAL: src, Codec: codec.LZ4()})
+	if !errors.Is(err, boom) {
+		t.Fatalf("%v", err)
+	}
+	c := r.Cluster("orders", testSystem)
+	heads, err := c.Backups(t.Context())
+	if err != nil || len(heads) != 0 {
+		t.Errorf("there is a backup: %v %v", heads, err)
+	}
+	if locks, err := c.Locks(t.Context(), time.Now()); err != nil || len(locks) != 0 {
+		t.Errorf("there is a lock: %v %v", locks, err)
+	}
+}
+
+// The previous backup's damage is found when it would be referred to, and the new backup stores everything anew rather
+// than refer to it.
+func TestADamagedManifestIsNotBuiltUpon(t *testing.T) {
+	t.Parallel()
+	r := openRepository(t)
+	src := &fakeSource{files: map[string][]byte{"f": bytes.Repeat([]byte("x"), 100_000)}, time: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	h := runBackup(t, r, src)
+	key := "orders/" + testSystem.String() + "/backups/" + h.ID + "/manifest"
+	data, err := backup.ReadAll(t.Context(), r.Store, key, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)-40] ^= 1
+	if err := r.Store.Put(t.Context(), key, bytes.NewReader(data), backup.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var warned error
+	src.time = src.time.Add(time.Minute)
+	h2, err := backup.Run(t.Context(), backup.Job{Repository: r, Service: "orders", Source: src, WAL: src, Codec: codec.Zstd(1), Warn: func(err error) { warned = err }})
+	if err != nil || !errors.Is(warned, backup.ErrDamaged) || h2.Previous != "" {
+		t.Fatalf("%+v, %v, warned of %v", h2, err, warned)
+	}
+	equalFiles(t, readBack(t, r, h2.ID), src.files)
+}
+
+// A pack that vanished behind the previous backup's back is missed before the new backup is called complete.
+func TestAMissingPackIsNoticed(t *testing.T) {
+	t.Parallel()
+	r := openRepository(t)
+	data := make([]byte, 100_000)
+	_, _ = rand.NewChaCha8([32]byte{5}).Read(data)
+	src := &fakeSource{files: map[string][]byte{"f": data}, time: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	h := runBackup(t, r, src)
+	key := "orders/" + testSystem.String() + "/packs/" + h.ID + "-0001"
+	slow := &vanishing{fakeSource: src, gone: func() error { return r.Store.Delete(t.Context(), key) }}
+	_, err := backup.Run(t.Context(), backup.Job{Repository: r, Service: "orders", Source: slow, WAL: src, Codec: codec.Zstd(1)})
+	if !errors.Is(err, backup.ErrDamaged) || !strings.Contains(err.Error(), h.ID+"-0001") {
+		t.Fatalf("%v", err)
+	}
+	if heads, err := r.Cluster("orders", testSystem).Backups(t.Context()); err != nil || len(heads) != 1 {
+		t.Errorf("%d backups, %v", len(heads), err)
+	}
+}
+
+// vanishing does something at the end of the backup.
+type vanishing struct {
+	*fakeSource
+	gone func() error
+}
+
+func (v *vanishing) Stop() (backup.Stop, error) {
+	s, err := v.fakeSource.Stop()
+	return s, errors.Join(err, v.gone())
+}
+
+// Packs that no backup names go when no backup is at work, and never while one is.
+func TestExpireBesideABackup(t *testing.T) {
+	t.Parallel()
+	r := openRepository(t)
+	c := r.Cluster("orders", testSystem)
+	src := &fakeSource{files: map[string][]byte{"f": make([]byte, 500_000)}, time: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	for i := range 3 {
+		copy(src.files["f"], fmt.Sprint(i))
+		runBackup(t, r, src)
+	}
+	during := &vanishing{fakeSource: src, gone: func() error {
+		e, err := c.Expire(t.Context(), backup.Policy{Count: 1}, time.Now(), false)
+		if err == nil && len(e.Waiting) != 1 {
+			err = fmt.Errorf("expire waits for %v", e.Waiting)
+		}
+		return err
+	}}
+	src.time = src.time.Add(time.Minute)
+	h, err := backup.Run(t.Context(), backup.Job{Repository: r, Service: "orders", Source: during, WAL: src, Codec: codec.Zstd(1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	equalFiles(t, readBack(t, r, h.ID), src.files)
+	if _, err := c.Expire(t.Context(), backup.Policy{Count: 1}, time.Now(), false); err != nil {
+		t.Fatal(err)
+	}
+	heads, err := c.Backups(t.Context())
+	if err != nil || len(heads) != 1 || heads[0].ID != h.ID {
+		t.Errorf("left: %v %v", heads, err)
+	}
+	equalFiles(t, readBack(t, r, h.ID), src.files)
+}

@@ -1,0 +1,251 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Limits of what a WAL object can hold, in bytes.
+const (
+	usualSegment = 16 << 20
+	maxSegment   = 1 << 30
+)
+
+// ForeignWALError reports a segment of another database cluster.
+type ForeignWALError struct {
+	Name      string
+	Want, Got SystemID
+}
+
+func (e *ForeignWALError) Error() string {
+	return fmt.Sprintf("WAL segment %s belongs to the database system %s, not to %s: archive each cluster under its own service", e.Name, e.Got, e.Want)
+}
+
+// ConflictError reports that the repository holds other bytes under the same name.
+type ConflictError struct{ Name, Where string }
+
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("%s in %s has other content than the one to be archived: two servers archive to the same place, or a timeline was reused; nothing was overwritten", e.Name, e.Where)
+}
+
+// walKey is where a WAL file lives; history files lie beside the timelines' folders, to be listed alone.
+func (c Cluster) walKey(name string, f WALFile) string {
+	if f.Kind == WALHistory {
+		return c.key("wal", name)
+	}
+	return c.key("wal", f.Timeline.String(), name)
+}
+
+// PushWAL archives one file that PostgreSQL handed over. When it returns nil the file is durable in the repository. A
+// file that is there already is accepted when its bytes are the same, which stored = false tells.
+func (c Cluster) PushWAL(ctx context.Context, name string, data []byte, codec Codec) (stored bool, err error) {
+	f, err := ParseWALFile(name)
+	if err != nil {
+		return false, err
+	}
+	if err := c.checkWAL(name, f, data); err != nil {
+		return false, err
+	}
+	enc, err := codec.Encode(make([]byte, 0, len(data)/4+1024), data)
+	if err != nil {
+		return false, fmt.Errorf("compress %s: %w", name, err)
+	}
+	err = c.Store.Put(ctx, c.walKey(name, f), bytes.NewReader(enc), PutOptions{IfAbsent: true})
+	if !errors.Is(err, ErrExists) {
+		return err == nil, err
+	}
+	there, err := c.FetchWAL(ctx, name)
+	if err != nil {
+		return false, err
+	}
+	if !bytes.Equal(there, data) {
+		return false, &ConflictError{name, c.Where}
+	}
+	return false, nil
+}
+
+// checkWAL checks that data is what a file of that name must be.
+func (c Cluster) checkWAL(name string, f WALFile, data []byte) error {
+	switch f.Kind {
+	case WALHistory:
+		_, err := ParseHistory(data)
+		return err
+	case WALLabel:
+		return nil
+	}
+	h, err := CheckSegment(strings.TrimSuffix(name, ".partial"), data)
+	if err != nil {
+		return err
+	}
+	if h.System != c.System {
+		return &ForeignWALError{name, c.System, h.System}
+	}
+	return nil
+}
+
+// FetchWAL reads one archived file and checks that it is what was archived. Of a segment that isn't there whole, but is
+// being received, it returns what there is, filled up with zeros. Fails with ErrNotFound for one that isn't
+// there, with ErrDamaged for one that has changed.
+func (c Cluster) FetchWAL(ctx context.Context, name string) ([]byte, error) {
+	f, err := ParseWALFile(name)
+	if err != nil {
+		return nil, err
+	}
+	enc, err := ReadAll(ctx, c.Store, c.walKey(name, f), maxSegment+1<<20)
+	var data []byte
+	switch {
+	case errors.Is(err, ErrNotFound) && f.Kind == WALSegment:
+		if data, err = c.fetchLive(ctx, name, f); err != nil {
+			return nil, err
+		}
+	case err != nil:
+		return nil, err
+	default:
+		data, err = c.decodeWAL(enc)
+	}
+	if err == nil {
+		err = c.checkWAL(name, f, data)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s in %s: %w", ErrDamaged, name, c.Where, err)
+	}
+	return data, nil
+}
+
+func (c Cluster) decodeWAL(enc []byte) ([]byte, error) {
+	codec, err := c.Codecs.Sniff(enc)
+	if err != nil {
+		return nil, err
+	}
+	if data, err := codec.Decode(make([]byte, 0, usualSegment), enc); err == nil {
+		return data, nil
+	}
+	return codec.Decode(make([]byte, 0, maxSegment), enc) // only what is used of it takes memory
+}
+
+// Archived is what the repository holds of the log: the whole segments of each timeline, ascending, and the timelines'
+// histories.
+type Archived struct {
+	Size      int64 // of a segment, bytes
+	Segments  map[Timeline][]ArchivedSegment
+	Histories map[Timeline]History
+}
+
+// ArchivedSegment is one segment in the repository.
+type ArchivedSegment struct {
+	No uint64
+	Object
+	// Live says that only its beginning is there: the log ends in it.
+	Live bool
+}
+
+// Find returns what is there of a segment.
+func (a *Archived) Find(s Segment) (ArchivedSegment, bool) {
+	segs := a.Segments[s.Timeline]
+	i, ok := slices.BinarySearchFunc(segs, s.No, func(x ArchivedSegment, no uint64) int {
+		return int(int64(x.No) - int64(no))
+	})
+	if !ok {
+		return ArchivedSegment{}, false
+	}
+	return segs[i], true
+}
+
+// Newest is the highest timeline that anything is known of; 0 where nothing is.
+func (a *Archived) Newest() Timeline {
+	var newest Timeline
+	for _, m := range []([]Timeline){slices.Collect(maps.Keys(a.Segments)), slices.Collect(maps.Keys(a.Histories))} {
+		for _, t := range m {
+			newest = max(newest, t)
+		}
+	}
+	return newest
+}
+
+// Archived lists the log. Segments have size bytes.
+func (c Cluster) Archived(ctx context.Context, size int64) (*Archived, error) {
+	a := &Archived{Size: size, Segments: map[Timeline][]ArchivedSegment{}, Histories: map[Timeline]History{}}
+	prefix := c.key("wal") + "/"
+	var live []Object
+	for o, err := range c.Store.List(ctx, prefix) {
+		if err != nil {
+			return nil, err
+		}
+		if strings.Contains(o.Key, liveMark) {
+			live = append(live, o)
+			continue
+		}
+		name := o.Key[strings.LastIndexByte(o.Key, '/')+1:]
+		f, err := ParseWALFile(name)
+		if err != nil {
+			continue // something else put there: not ours to judge
+		}
+		switch f.Kind {
+		case WALSegment:
+			s, err := ParseSegment(name, size)
+			if err != nil {
+				return nil, fmt.Errorf("list the WAL in %s: %w", c.Where, err)
+			}
+			a.Segments[s.Timeline] = append(a.Segments[s.Timeline], ArchivedSegment{No: s.No, Object: o})
+		case WALHistory:
+			data, err := c.FetchWAL(ctx, name)
+			if err != nil {
+				return nil, err
+			}
+			if a.Histories[f.Timeline], err = ParseHistory(data); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := a.addLive(live); err != nil {
+		return nil, fmt.Errorf("list the WAL in %s: %w", c.Where, err)
+	}
+	return a, nil
+}
+
+// missing returns the segments from first to last, on one timeline, that aren't in the repository.
+func (c Cluster) missing(ctx context.Context, first, last Segment, size int64) ([]Segment, error) {
+	have := map[string]bool{}
+	// Names of a timeline sort as their numbers do; only those between are asked for, by their common prefix.
+	prefix := c.key("wal", first.Timeline.String()) + "/"
+	a, b := first.Name(size), last.Name(size)
+	n := 0
+	for n < len(a) && a[n] == b[n] {
+		n++
+	}
+	for o, err := range c.Store.List(ctx, prefix+a[:n]) {
+		if err != nil {
+			return nil, err
+		}
+		have[strings.TrimPrefix(o.Key, prefix)] = true
+	}
+	var out []Segment
+	for s := first; s.No <= last.No; s.No++ {
+		if !have[s.Name(size)] {
+			out = append(out, s)
+		}
+	}
+	return out, nil
+}
+
+// Facts reads what the records that begin in an archived segment say. next is the one that follows it; nil where there
+// is none.
+func (c Cluster) Facts(ctx context.Context, s Segment, next *Segment, size int64) (Facts, error) {
+	data, err := c.FetchWAL(ctx, s.Name(size))
+	if err != nil {
+		return Facts{}, err
+	}
+	if next == nil {
+		return ScanSegment(data, nil), nil
+	}
+	after, err := c.FetchWAL(ctx, next.Name(size))
+	if err != nil {
+		return Facts{}, err
+	}
+	return ScanSegment(data, after), nil
+}

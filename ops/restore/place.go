@@ -1,0 +1,126 @@
+package restore
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/covetpy/covet/ops/backup"
+)
+
+// markerName is a file in the data directory while a restore is under way.
+const markerName = "covet.restoring"
+
+// PlaceState is what is in a directory that is to be restored into.
+type PlaceState int
+
+// The states.
+const (
+	Free       PlaceState = iota // absent or empty
+	Unfinished                   // an interrupted restore
+	Occupied                     // something else
+	Running                      // a server is using it
+)
+
+// Place describes a directory.
+type Place struct {
+	State  PlaceState
+	Backup string // that an unfinished restore was of
+	PID    int    // of the running server
+}
+
+// Inspect looks at a directory without touching it.
+func Inspect(dir string) (Place, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
+		return Place{}, nil
+	}
+	if err != nil {
+		return Place{}, fmt.Errorf("look at %s: %w", dir, err)
+	}
+	if pid := serverPID(dir); pid != 0 {
+		return Place{State: Running, PID: pid}, nil
+	}
+	text, err := os.ReadFile(filepath.Join(dir, markerName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Place{State: Occupied}, nil
+	}
+	if err != nil {
+		return Place{}, fmt.Errorf("look at %s: %w", dir, err)
+	}
+	var m marker
+	if err := json.Unmarshal(text, &m); err != nil {
+		return Place{State: Occupied}, nil //nolint:nilerr // not one of ours, or cut off before anything was written
+	}
+	return Place{State: Unfinished, Backup: m.Backup}, nil
+}
+
+type marker struct {
+	Backup string `json:"backup"`
+}
+
+// serverPID is the process that postmaster.pid names, where it is alive.
+func serverPID(dir string) int {
+	text, err := os.ReadFile(filepath.Join(dir, "postmaster.pid"))
+	if err != nil {
+		return 0
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil || pid <= 0 {
+		return 0
+	}
+	if err := syscall.Kill(pid, 0); err != nil && !errors.Is(err, syscall.EPERM) {
+		return 0
+	}
+	return pid
+}
+
+// ErrOccupied is wrapped when a restore would overwrite something that it wasn't told to.
+var ErrOccupied = errors.New("the directory is not empty")
+
+// Allow decides whether a restore of a backup may write into a place. With force, what differs is overwritten and what
+// isn't of the backup is removed; a running server's directory is never touched.
+func Allow(dir string, p Place, backupID string, force bool) error {
+	switch {
+	case p.State == Running:
+		return fmt.Errorf("%w: a server (process %d) is running in %s: stop it first (pg_ctl stop -D %s)", ErrOccupied, p.PID, dir, dir)
+	case p.State == Occupied && !force:
+		return fmt.Errorf("%w: %s holds something already: choose another one with --to, or say --delta to make it the backup's, removing what isn't", ErrOccupied, dir)
+	case p.State == Unfinished && p.Backup != backupID && !force:
+		return fmt.Errorf("%w: %s holds an interrupted restore of backup %s: finish it with --backup %s, or say --delta to turn it into this one", ErrOccupied, dir, p.Backup, p.Backup)
+	}
+	return nil
+}
+
+// occupiedSpaces returns the tablespaces' places that hold something.
+func occupiedSpaces(m *backup.Manifest, at map[uint32]string) []string {
+	var full []string
+	for _, t := range m.Tablespaces {
+		p := t.Location
+		if l, ok := at[t.OID]; ok {
+			p = l
+		}
+		if entries, err := os.ReadDir(p); err == nil && len(entries) > 0 {
+			full = append(full, p)
+		}
+	}
+	slices.Sort(full)
+	return full
+}
+
+// AllowSpaces refuses tablespaces' places that hold something, unless force is set or a restore is being resumed.
+func AllowSpaces(m *backup.Manifest, at map[uint32]string, p Place, force bool) error {
+	full := occupiedSpaces(m, at)
+	if len(full) == 0 || force || p.State == Unfinished {
+		return nil
+	}
+	return fmt.Errorf("%w: the tablespaces' places %s hold something already: name others with --tablespace OID=DIR", ErrOccupied, strings.Join(full, ", "))
+}

@@ -1,0 +1,174 @@
+// Package s3test starts a real S3 server for tests: versitygw, at the version that tools/s3/go.mod holds.
+package s3test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Credentials of the server's root account.
+const (
+	AccessKey = "covettest"
+	SecretKey = "covettest-secret"
+)
+
+// Server is a running S3 server with its objects in a temporary directory.
+type Server struct {
+	Endpoint string // http://127.0.0.1:PORT
+	root     string
+	cmd      *exec.Cmd
+}
+
+// Start runs a server until the test ends.
+func Start(tb testing.TB) *Server {
+	tb.Helper()
+	bin := binary(tb)
+	port := freePort(tb)
+	s := &Server{Endpoint: fmt.Sprintf("http://127.0.0.1:%d", port), root: tb.TempDir()}
+	s.cmd = exec.Command(bin, "--port", fmt.Sprintf("127.0.0.1:%d", port), "--access", AccessKey, "--secret", SecretKey, "--quiet", "--keep-alive", "posix", s.root)
+	log, err := os.Create(filepath.Join(tb.TempDir(), "versitygw.log"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s.cmd.Stdout, s.cmd.Stderr = log, log
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// The parent-death signal follows the thread that started the child, so that thread must live on.
+	started := make(chan error)
+	stop := make(chan struct{})
+	ended := make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		started <- s.cmd.Start()
+		go func() {
+			_ = s.cmd.Wait() // it is killed at the end
+			close(ended)
+		}()
+		<-stop
+	}()
+	if err := <-started; err != nil {
+		tb.Fatalf("start %s: %v", bin, err)
+	}
+	tb.Cleanup(func() {
+		_ = s.cmd.Process.Kill() // fails only where it has died already
+		<-ended
+		close(stop)
+		_ = log.Close()
+	})
+	s.wait(tb, log.Name())
+	return s
+}
+
+// wait returns when the server answers.
+func (s *Server) wait(tb testing.TB, log string) {
+	tb.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		resp, err := http.Get(s.Endpoint + "/")
+		if err == nil {
+			_ = resp.Body.Close()
+			return
+		}
+	}
+	text, err := os.ReadFile(log)
+	tb.Fatalf("the S3 server did not answer within 20 s; it said: %s (%v)", text, err)
+}
+
+// Bucket makes a new bucket and returns its name.
+func (s *Server) Bucket(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.MkdirTemp(s.root, "bucket-")
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return filepath.Base(dir)
+}
+
+// Path is the file that holds an object, for tests that damage it.
+func (s *Server) Path(bucket, key string) string { return filepath.Join(s.root, bucket, key) }
+
+// binary builds the server once and keeps it under .cache/bin by the hash of its go.sum.
+func binary(tb testing.TB) string {
+	tb.Helper()
+	root := moduleRoot(tb)
+	sum, err := os.ReadFile(filepath.Join(root, "tools", "s3", "go.sum"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	h := sha256.Sum256(sum)
+	dir := filepath.Join(root, ".cache", "bin")
+	bin := filepath.Join(dir, "versitygw-"+hex.EncodeToString(h[:6]))
+	if _, err := os.Stat(bin); err == nil {
+		return bin
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		tb.Fatal(err)
+	}
+	unlock := lock(tb, bin+".lock") // packages are tested at the same time: one builds, the others wait
+	defer unlock()
+	if _, err := os.Stat(bin); err == nil {
+		return bin
+	}
+	tb.Logf("building the S3 server once, about a minute: %s", bin)
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", bin+".new", "github.com/versity/versitygw/cmd/versitygw")
+	cmd.Dir = filepath.Join(root, "tools", "s3")
+	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod -buildvcs=false")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		tb.Fatalf("build the S3 server: %v\n%s", err, out)
+	}
+	if err := os.Rename(bin+".new", bin); err != nil {
+		tb.Fatal(err)
+	}
+	return bin
+}
+
+func lock(tb testing.TB, name string) (unlock func()) {
+	tb.Helper()
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
+	if err == nil {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return func() { _ = f.Close() }
+}
+
+func moduleRoot(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "tools", "s3", "go.mod")); err == nil {
+			return dir
+		}
+	}
+	tb.Fatal("tools/s3/go.mod isn't in any folder above this test")
+	return ""
+}
+
+func freePort(tb testing.TB) int {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port
+}

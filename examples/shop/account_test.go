@@ -45,7 +45,7 @@ func TestAccountsAndRoles(t *testing.T) {
 		}
 		err = json.NewDecoder(resp.Body).Decode(&pair)
 		_ = resp.Body.Close()
-		if err != nil || resp.StatusCode != 200 {
+		if err != nil || resp.StatusCode != http.StatusOK {
 			t.Fatalf("%s: %d, %v", name, resp.StatusCode, err)
 		}
 		if got := [2]int{get("/api/account", pair.AccessToken), get("/api/sales", pair.AccessToken)}; got != want {

@@ -108,7 +108,7 @@ func (x *crossOrigin) answer(h http.Header, r *http.Request) {
 	}
 	if vary, ok := h["Vary"]; !ok {
 		h["Vary"] = varyOrigin
-	} else if !strings.Contains(strings.ToLower(strings.Join(vary, ",")), "origin") {
+	} else if !varies(vary) {
 		h["Vary"] = append(slices.Clone(vary), "Origin")
 	}
 	delete(h, allowCredentials)
@@ -124,6 +124,18 @@ func (x *crossOrigin) answer(h http.Header, r *http.Request) {
 	if _, ok := h["Access-Control-Expose-Headers"]; !ok {
 		h["Access-Control-Expose-Headers"] = exposed
 	}
+}
+
+// varies says whether a Vary header names the origin already.
+func varies(vary []string) bool {
+	for _, value := range vary {
+		for name := range strings.SplitSeq(value, ",") {
+			if name = strings.TrimSpace(name); name == "*" || strings.EqualFold(name, "Origin") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // origins reads a comma-separated list of origins and writes each as a browser does.

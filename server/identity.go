@@ -26,6 +26,9 @@ var loginRules = limit.Rules{
 	{Name: "hour", Limit: 100, Window: time.Hour, Burst: 100},
 }
 
+// soundJWTKey is the shortest key, in bytes, that is no weaker than the signature of HS256 (RFC 7518, 3.2).
+const soundJWTKey = 32
+
 // openIdentity makes it from the configuration, nil without JWT_SECRET_KEY.
 func (s *Server) openIdentity(users auth.UserStore) (*identity, error) {
 	c, prefix := s.cfg.Security, "covet:auth:"+s.cfg.Service+":"
@@ -36,6 +39,9 @@ func (s *Server) openIdentity(users auth.UserStore) (*identity, error) {
 		return nil, nil
 	}
 	log := s.Logger("auth")
+	if len(c.JWTSecretKey) < soundJWTKey {
+		log.Warn("JWT_SECRET_KEY can be guessed, and tokens forged: take at least 32 characters", "characters", len(c.JWTSecretKey))
+	}
 	var families auth.Families
 	var shared limit.Scripts
 	if s.redis != nil {

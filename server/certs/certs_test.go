@@ -107,11 +107,16 @@ func TestCheck(t *testing.T) {
 	t.Parallel()
 	good, goodKey := certstest.Write(t, t.TempDir(), time.Now().Add(time.Hour))
 	expired, expiredKey := certstest.Write(t, t.TempDir(), time.Now().Add(-time.Hour))
-	if err := Check(good, goodKey); err != nil {
-		t.Error(err)
+	for cert, key := range map[string]string{good: goodKey, expired: expiredKey} {
+		if err := Check(cert, key); err != nil {
+			t.Error(err)
+		}
+	}
+	log := &logged{}
+	if _, err := Load(expired, expiredKey, slog.New(slog.NewTextHandler(log, nil))); err != nil || !log.has("has expired") {
+		t.Errorf("an expired certificate: %v", err)
 	}
 	for says, files := range map[string][2]string{
-		"expired on":   {expired, expiredKey},
 		"does not":     {good, expiredKey},
 		"no such file": {good, good + ".gone"},
 	} {

@@ -41,6 +41,9 @@ func (a *app) releaseAdd() *cobra.Command {
 covetctl release add v1.1.0 --artifact ./shop-v1.1.0 --env LOG_LEVEL=info --env-file shop.env
 covetctl release add v2.0.0 --dir /srv/shop -- uvicorn src.main:app --host 127.0.0.1`,
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := notZero(c, "instances", "ready-timeout", "drain-timeout", "stop-grace"); err != nil {
+				return err
+			}
 			words, err := add.split(c, args)
 			if err != nil {
 				return err

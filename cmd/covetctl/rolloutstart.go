@@ -16,6 +16,16 @@ func optionalDuration(c *cobra.Command, v *time.Duration, name, use string) {
 	c.Flags().Lookup(name).DefValue = ""
 }
 
+// notZero refuses a zero that was said on purpose where it would be taken for nothing said.
+func notZero(c *cobra.Command, names ...string) error {
+	for _, name := range names {
+		if f := c.Flags().Lookup(name); f.Changed && (f.Value.String() == "0" || f.Value.String() == "0s") {
+			return usage("--%s %s: give more than nothing, or leave it out for the default", name, f.Value)
+		}
+	}
+	return nil
+}
+
 // tuning are the flags that say how to roll out.
 type tuning struct {
 	strategy             string
@@ -70,6 +80,9 @@ covetctl rollout start v1.1.0 --plan
 covetctl rollout start v1.1.0 --weights 5,25,100 --bake 5m --approve 25
 covetctl rollout start v1.1.0 --strategy blue-green --keep 30m --reason "new checkout"`,
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := notZero(c, "instances", "deadline"); err != nil {
+				return err
+			}
 			in.To, in.Tuning = args[0], t.read(c)
 			return a.startRollout(c, in, watch)
 		},
@@ -89,6 +102,9 @@ func (a *app) rolloutPlan() *cobra.Command {
 		Use: "plan VERSION", Short: "Show what a rollout would do", Args: versionArg, ValidArgsFunction: a.versions(),
 		Example: "covetctl rollout plan v1.1.0\ncovetctl rollout plan v1.1.0 --strategy rolling -o json",
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := notZero(c, "instances", "deadline"); err != nil {
+				return err
+			}
 			in.To, in.Tuning, in.Plan = args[0], t.read(c), true
 			return a.startRollout(c, in, false)
 		},

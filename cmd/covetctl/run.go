@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 
 	"charm.land/fang/v2"
 	"github.com/spf13/cobra"
@@ -73,8 +74,12 @@ func asUsage(err error) error {
 	if errors.As(err, &e) {
 		return err
 	}
-	return usage("%v", err)
+	text := parserNoise.ReplaceAllString(err.Error(), ": that is not a whole number")
+	return usage("%s", text)
 }
+
+// parserNoise is what Go's parsers say of numbers: right, and of no use to whoever typed one.
+var parserNoise = regexp.MustCompile(`: strconv\.\w+: parsing .*$`)
 
 func usage(format string, args ...any) *console.Error {
 	return &console.Error{Code: console.CodeUsage, Message: fmt.Sprintf(format, args...), Hint: "covetctl --help lists the commands, COMMAND --help has examples"}

@@ -90,7 +90,7 @@ func (a *app) connect() (console.Port, error) {
 func (a *app) connectAnyhow(ctx context.Context) (port console.Port, offline bool, err error) {
 	socket, _ := a.socket()
 	dir := a.dataDir()
-	if a.parts.offline == nil || dir == "" || !nobodyListens(ctx, socket) {
+	if a.parts.offline == nil || dir == "" || a.elsewhere(dir) || !nobodyListens(ctx, socket) {
 		port, err = a.connect()
 		return port, false, err
 	}
@@ -99,6 +99,20 @@ func (a *app) connectAnyhow(ctx context.Context) (port console.Port, offline boo
 		return nil, true, a.unopened(dir, socket, err)
 	}
 	return port, true, a.note(render.Warn, "covetd is not running (nobody listens on %s): using its journal in %s", socket, dir)
+}
+
+// elsewhere reports whether a socket was named on the command line, and the data directory that the environment knows is not
+// that covetd's: the journal of one service must not take what was meant for another.
+func (a *app) elsewhere(dir string) bool {
+	if a.flags.socket == "" || a.flags.dataDir != "" {
+		return false
+	}
+	named, err := filepath.Abs(a.flags.socket)
+	if err != nil {
+		return true
+	}
+	own, err := filepath.Abs(a.parts.place(dir))
+	return err != nil || own != named
 }
 
 func (a *app) unopened(dir, socket string, err error) error {

@@ -147,7 +147,11 @@ func TestWithoutCovetd(t *testing.T) {
 			}
 		}
 	}
-	r := &reaching{env: map[string]string{"COVET_SOCKET": dead}, offline: errors.New("it is locked")}
+	r := &reaching{env: map[string]string{"COVET_DATA_DIR": data}}
+	if got := r.run(t, "rollback", "--socket", dead); got.code != 6 || !reflect.DeepEqual(r.reached, []string{dead}) {
+		t.Errorf("a rollback meant for one service reached another: %+v, reached %v", got, r.reached)
+	}
+	r = &reaching{env: map[string]string{"COVET_SOCKET": dead}, offline: errors.New("it is locked")}
 	if got := r.run(t, "status", "--data-dir", data); got.code != 6 || !strings.Contains(got.err, "its journal in "+data+" cannot be opened: it is locked") {
 		t.Errorf("%+v", got)
 	}

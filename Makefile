@@ -33,6 +33,11 @@ test: setup build ## run every test, with the race detector
 bench: build ## run the benchmarks; prints ratios against peers
 	@scripts/bench $(BIN)
 
+.PHONY: bench-backup
+bench-backup: setup build ## measure full backups against pg_basebackup and pgBackRest
+	@command -v pgbackrest >/dev/null || scripts/install pgbackrest
+	@COVET_BIN=$(BIN) $(GO) test -run '^$$' -bench FullBackup -benchtime 1x ./bench/backup | grep -E '^(bench|#|ok|FAIL|---)'
+
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint $(TOOLS)/govulncheck ## check formatting, lint, import directions and known vulnerabilities
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt-ed:"; gofmt -l $$(git ls-files '*.go'); exit 1; }

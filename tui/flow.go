@@ -157,6 +157,9 @@ func (m *model) chooseTarget(a action.Action) tea.Cmd {
 	def := st.Previous
 	if r := st.Rollout; r != nil {
 		def = r.From
+		if r.Purpose == rollout.Rollback {
+			def = "" // it leads back already: undoing it is a choice to be made by name
+		}
 	}
 	if def != "" {
 		targets = append(targets, "")

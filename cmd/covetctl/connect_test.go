@@ -133,14 +133,14 @@ func TestWithoutCovetd(t *testing.T) {
 	}
 	for _, socket := range []string{dead, filepath.Join(dir, "none.sock")} {
 		env := map[string]string{"COVET_SOCKET": socket, "COVET_DATA_DIR": data}
-		for _, args := range []string{"status", "release list", "release show v1.1.0", "rollout history", "rollout status", "audit", "incident list", "incident show", "rollback --plan", "covetctl"} {
+		for _, args := range []string{"status", "release list", "release show v1.1.0", "rollout history", "rollout status", "audit", "incident list", "incident show", "rollback --plan", "logs", "covetctl"} {
 			r := &reaching{env: env}
 			got := r.run(t, strings.Fields(strings.TrimPrefix(args, "covetctl"))...)
 			if got.code != 0 || !reflect.DeepEqual(r.reached, []string{data}) || !strings.Contains(got.err, "using its journal in "+data) {
 				t.Errorf("%s: %+v, reached %v", args, got, r.reached)
 			}
 		}
-		for _, args := range []string{"rollout start v1.1.0", "rollout pause", "logs", "attach", "rollout watch", "incident ack", "release remove v1 --yes"} {
+		for _, args := range []string{"rollout start v1.1.0", "rollout pause", "attach", "rollout watch", "incident ack", "release remove v1 --yes"} {
 			r := &reaching{env: env}
 			if got := r.run(t, strings.Fields(args)...); got.code != 6 || !reflect.DeepEqual(r.reached, []string{socket}) || !strings.Contains(got.err, "covetd is not running") {
 				t.Errorf("%s: %+v, reached %v", args, got, r.reached)

@@ -239,6 +239,49 @@ func TestADayAtTheDesk(t *testing.T) {
 	c.want(0, "is removed", "release", "remove", "v1.2.0", "--yes")
 }
 
+// At night two people say rollback at the same time. The second must neither undo what the first has begun, nor go on to the
+// release before, nor ever return to the bad one.
+func TestTwoPeopleGoBackOnce(t *testing.T) {
+	t.Parallel()
+	c := startCovetd(t)
+	for _, v := range []string{"v1.0.0", "v1.1.0", "v1.2.0"} {
+		c.want(0, v, "release", "add", v, "-e", "V="+v, "--", "true")
+	}
+	for i, v := range []string{"v1.0.0", "v1.1.0", "v1.2.0"} {
+		c.finish("r-"+itoa(i+1), rollout.Succeeded, "rollout", "start", v, "-w")
+	}
+	c.want(0, "r-4", "rollback", "--detach")
+	c.want(1, "r-4 is going back to v1.1.0 already", "rollback", "--plan")
+	c.want(3, "out of date", "rollback", "--plan-hash", "0000")
+	c.want(0, "r-4 stays", "rollout", "pause")
+	c.want(0, "going back to v1.1.0 already", "rollback", "--detach")
+	if c.keeper.State().Active.Paused {
+		t.Error("whoever asks for a rollback does not want it paused")
+	}
+	c.want(0, "going back to v1.1.0 already", "rollback", "--to", "v1.1.0", "--detach")
+	c.journal(rollout.RolloutEnded, "r-4", rollout.EndData{Phase: rollout.Succeeded})
+	c.want(1, "covetctl rollback --to v1.0.0", "rollback")
+	if s := c.keeper.State(); s.Stable != "v1.1.0" || s.Previous != "v1.0.0" {
+		t.Errorf("%s serves, and %s is the one before: want v1.1.0 and v1.0.0", s.Stable, s.Previous)
+	}
+	c.want(0, "r-5", "rollout", "start", "v1.2.0")
+	if got := c.finish("r-5", rollout.RolledBack, "rollback"); got.code != 0 {
+		t.Fatalf("%+v", got)
+	}
+	c.want(1, "r-5 went back to v1.1.0 already", "rollback")
+	c.want(0, "r-6", "rollback", "--to", "v1.0.0", "--detach")
+	if got := c.finish("r-6", rollout.RolledBack, "rollback", "--to", "v1.1.0"); got.code != 0 || !strings.Contains(got.out, "r-6 is undone") {
+		t.Errorf("a rollback is undone by naming what it came from: %+v", got)
+	}
+	c.want(0, "r-7", "rollback", "--to", "v1.0.0", "--detach")
+	c.stop()
+	c.wantItself(0, "going back to v1.0.0 already", "rollback")
+	c.start()
+	if s := c.keeper.State(); s.Stable != "v1.0.0" || s.Active != nil {
+		t.Errorf("after a rollback without covetd %s is stable, active %v", s.Stable, s.Active)
+	}
+}
+
 func TestIncidentsAndAuditAtTheDesk(t *testing.T) {
 	t.Parallel()
 	c := startCovetd(t)

@@ -308,3 +308,32 @@ func TestProgress(t *testing.T) {
 		t.Errorf("%v done of nothing", got)
 	}
 }
+
+// Joining a rollback that is under way ends well when the old release serves, not when the rollback is undone.
+func TestWhatARollbackIsToEndAs(t *testing.T) {
+	t.Parallel()
+	back := rollout.Rollout{ID: "r-4", Purpose: rollout.Rollback, From: "v1.1.0", To: "v1.0.0", StartedAt: time.Now()}
+	undone := back
+	undone.Phase = rollout.Aborting
+	deploy := canary()
+	deploy.StartedAt = time.Now()
+	fresh := back
+	fresh.StartedAt = time.Time{}
+	for _, tc := range []struct {
+		name string
+		to   string
+		r    rollout.Rollout
+		want rollout.Phase
+	}{
+		{"a new one", "", fresh, rollout.Succeeded},
+		{"joined", "", back, rollout.Succeeded},
+		{"joined by name", "v1.0.0", back, rollout.Succeeded},
+		{"undone by name", "v1.1.0", back, rollout.RolledBack},
+		{"being undone", "", undone, rollout.RolledBack},
+		{"a deployment", "", deploy, rollout.RolledBack},
+	} {
+		if got := rollbackGoal(tc.to)(tc.r); got != tc.want {
+			t.Errorf("%s: %s, want %s", tc.name, got, tc.want)
+		}
+	}
+}

@@ -13,13 +13,14 @@ func (a *app) logsCommand() *cobra.Command {
 	var q console.LogQuery
 	c := &cobra.Command{
 		Use: "logs", Short: "Show what the instances write", Args: none,
-		Long:    "Show the newest lines that instances wrote, of all releases or of one. With -f it goes on with those they write from then on.",
+		Long: "Show the newest lines that instances wrote, of all releases or of one. With -f it goes on with those they write from " +
+			"then on. When covetd is down it shows what they wrote until then.",
 		Example: "covetctl logs -f\ncovetctl logs --release v1.2.0 -n 500\ncovetctl logs --instance v1.2.0-3 -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if q.Lines < 0 {
 				return usage("-n %d: give a number of lines", q.Lines)
 			}
-			port, err := a.connect()
+			port, _, err := a.connectAnyhow(c.Context())
 			if err != nil {
 				return err
 			}

@@ -46,15 +46,18 @@ func (a *app) rollback(ctx context.Context, in console.RollbackRequest, detach b
 	if err != nil {
 		return err
 	}
-	err = a.act(ctx, port, console.Rollback, in, in.Plan, !detach && !offline, rollbackGoal)
+	err = a.act(ctx, port, console.Rollback, in, in.Plan, !detach && !offline, rollbackGoal(in.To))
 	return a.meant(ctx, port, in.To, err)
 }
 
-// rollbackGoal is how the rollout that a rollback was answered with is to end: a new one leads to the old release; one that
-// was under way already is undone.
-func rollbackGoal(r rollout.Rollout) rollout.Phase {
-	if r.StartedAt.IsZero() {
-		return rollout.Succeeded
+// rollbackGoal is how the rollout that a rollback was answered with is to end: one that leads to the old release succeeds,
+// be it new or under way already; another that was under way is undone.
+func rollbackGoal(to string) func(rollout.Rollout) rollout.Phase {
+	return func(r rollout.Rollout) rollout.Phase {
+		joined := r.Purpose == rollout.Rollback && r.Phase != rollout.Aborting && (to == "" || to == r.To)
+		if r.StartedAt.IsZero() || joined {
+			return rollout.Succeeded
+		}
+		return rollout.RolledBack
 	}
-	return rollout.RolledBack
 }

@@ -47,12 +47,15 @@ func (b *Backend) Logs(ctx context.Context, _ admin.Identity, q url.Values) iter
 	found := b.Supervisor.Logs(ctx, workers.LogFilter{Release: query.Release, Instance: query.Instance, Tail: query.Lines}, query.Follow)
 	return func(yield func(any, error) bool) {
 		for l, err := range found {
-			line := console.LogLine{At: l.Time, Release: l.Release, Instance: l.Instance, Stream: l.Stream, Text: l.Text}
-			if !yield(line, err) {
+			if !yield(logLine(l), err) {
 				return
 			}
 		}
 	}
+}
+
+func logLine(l workers.LogLine) console.LogLine {
+	return console.LogLine{At: l.Time, Release: l.Release, Instance: l.Instance, Stream: l.Stream, Text: l.Text}
 }
 
 func anyItems[T any](items iter.Seq2[T, error]) iter.Seq2[any, error] {

@@ -16,6 +16,7 @@ import (
 	"github.com/covetpy/covet/ops/health"
 	"github.com/covetpy/covet/ops/journal"
 	"github.com/covetpy/covet/ops/rollout"
+	"github.com/covetpy/covet/server/workers"
 )
 
 // Offline is the console of a covetd that does not run: it answers from the journal, and takes the commands that need
@@ -23,6 +24,7 @@ import (
 // implements console.Port.
 type Offline struct {
 	desk *console.Desk
+	dir  string
 	who  string
 }
 
@@ -53,7 +55,7 @@ func OpenOffline(ctx context.Context, dataDir string) (*Offline, error) {
 	if err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
-	return &Offline{who: WhoAmI(), desk: &console.Desk{
+	return &Offline{dir: dataDir, who: WhoAmI(), desk: &console.Desk{
 		Keeper: keeper, Matrix: health.DefaultMatrix(), Log: slog.New(slog.DiscardHandler),
 		Info: console.Info{Service: place.Service, Environment: place.Environment, Platform: "local"},
 	}}, nil
@@ -100,11 +102,19 @@ func (o *Offline) Watch(ctx context.Context, after journal.Seq) iter.Seq2[consol
 	}
 }
 
-// Logs implements console.Port.
-func (o *Offline) Logs(context.Context, console.LogQuery) iter.Seq2[console.LogLine, error] {
+// Logs implements console.Port: it yields what the workers said until covetd went. Nothing can follow.
+func (o *Offline) Logs(ctx context.Context, q console.LogQuery) iter.Seq2[console.LogLine, error] {
+	kept := workers.KeptLogs(ctx, o.dir, workers.LogFilter{Release: q.Release, Instance: q.Instance, Tail: q.Lines})
 	return func(yield func(console.LogLine, error) bool) {
-		yield(console.LogLine{}, &console.Error{Code: console.CodeUnreachable, Message: "covetd is not running: it is what reads the logs",
-			Hint: "the files are in the logs folder of its data directory"})
+		for l, err := range kept {
+			if !yield(logLine(l), err) || err != nil {
+				return
+			}
+		}
+		if q.Follow {
+			yield(console.LogLine{}, &console.Error{Code: console.CodeUnreachable, Message: "covetd is not running: no more lines can come",
+				Hint: "start covetd, and say it again"})
+		}
 	}
 }
 

@@ -1,8 +1,10 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/covetpy/covet/ops/journal"
 	"github.com/covetpy/covet/ops/rollout"
@@ -16,6 +18,9 @@ func (d *Desk) rollback(ctx context.Context, s rollout.State, who string, body [
 		return nil, nil, err
 	}
 	a := s.Active
+	if a != nil && a.Purpose == rollout.Rollback && a.Phase != rollout.Aborting && (in.To == "" || in.To == a.To) {
+		return d.joinRollback(who, a, in)
+	}
 	if a != nil && (in.To == "" || in.To == a.From) {
 		if a.Phase == rollout.Aborting {
 			return nil, Ack{Message: fmt.Sprintf("%s is going back to %s already", a.ID, a.From), Rollout: a}, nil
@@ -32,6 +37,49 @@ func (d *Desk) rollback(ctx context.Context, s rollout.State, who string, body [
 	return d.launchRollback(s, who, in, rollbackRollout(s, to, who, in.Reason))
 }
 
+// joinRollback answers whoever asks for the rollback that is under way already: two people at night mean the same thing, and
+// the second must not undo what the first has begun.
+func (d *Desk) joinRollback(who string, a *rollout.Rollout, in RollbackRequest) ([]journal.Event, any, error) {
+	message := fmt.Sprintf("%s is going back to %s already, asked for by %s", a.ID, a.To, a.By)
+	if in.Plan {
+		return nil, nil, fail(CodeRefused, "covetctl rollout watch follows it, covetctl rollout abort undoes it", "%s", message)
+	}
+	if in.PlanHash != "" && in.PlanHash != a.PlanHash {
+		return nil, nil, stalePlan(in.PlanHash, a.PlanHash)
+	}
+	var events []journal.Event
+	switch {
+	case d.Live == nil:
+		events = append(events, journal.New(d.now(), who, rollout.RolloutEnded, a.ID, rollout.EndData{Phase: rollout.Succeeded,
+			Message: fmt.Sprintf("written while covetd was down: it serves %s when it starts", a.To)}))
+	case a.Paused:
+		events = append(events, journal.New(d.now(), who, rollout.RolloutResumed, a.ID, nil))
+	}
+	return events, Ack{Message: message, Rollout: a}, nil
+}
+
+// wentBackJustNow is how long after a return a rollback that names no version is taken for the same wish once more.
+const wentBackJustNow = time.Minute
+
+// alreadyBack refuses to go back twice for one trouble: covetd, or somebody else, may have been quicker.
+func (d *Desk) alreadyBack(s rollout.State) error {
+	last, ok := s.Find("")
+	if !ok || (last.Purpose == rollout.Rollback) != (last.Phase == rollout.Succeeded) || last.Phase == rollout.Failed {
+		return nil
+	}
+	ago := d.now().Sub(last.EndedAt)
+	if ago >= wentBackJustNow {
+		return nil
+	}
+	further := s.Previous
+	if further == "" {
+		further = "VERSION"
+	}
+	return fail(CodeRefused, "to go further back, name it: covetctl rollback --to "+further,
+		"%s went back to %s already, %s ago: %s", last.ID, s.Stable, journal.Duration(ago.Round(time.Second)),
+		cmp.Or(last.Message, "asked for by "+last.By))
+}
+
 func rollbackRollout(s rollout.State, to rollout.Release, who, reason string) rollout.Rollout {
 	n := max(s.Instances, to.Manifest.Instances)
 	return rollout.Rollout{
@@ -45,6 +93,9 @@ func rollbackRollout(s rollout.State, to rollout.Release, who, reason string) ro
 func (d *Desk) rollbackTo(s rollout.State, in RollbackRequest) (rollout.Release, error) {
 	version := in.To
 	if version == "" {
+		if err := d.alreadyBack(s); err != nil {
+			return rollout.Release{}, err
+		}
 		version = s.Previous
 	}
 	if version == "" {

@@ -81,7 +81,7 @@ func (d *Desk) launch(s rollout.State, who string, op Op, r rollout.Rollout, c C
 		return nil, plan, nil
 	}
 	if c.PlanHash != "" && c.PlanHash != plan.Hash {
-		return nil, nil, fail(CodeStalePlan, "make the plan again and look at it: things have changed since", "the plan %s is out of date: it would be %s now", c.PlanHash, plan.Hash)
+		return nil, nil, stalePlan(c.PlanHash, plan.Hash)
 	}
 	r.PlanHash = plan.Hash
 	ack := Ack{Message: fmt.Sprintf("%s: %s", r.ID, plan.Summary), Rollout: &r}
@@ -90,6 +90,10 @@ func (d *Desk) launch(s rollout.State, who string, op Op, r rollout.Rollout, c C
 			Message: fmt.Sprintf("superseded by %s to %s", r.ID, r.To), Then: &r})}, ack, nil
 	}
 	return []journal.Event{journal.New(d.now(), who, rollout.RolloutStarted, r.ID, r)}, ack, nil
+}
+
+func stalePlan(given, now string) error {
+	return fail(CodeStalePlan, "make the plan again and look at it: things have changed since", "the plan %s is out of date: it would be %s now", given, now)
 }
 
 // active returns the rollout a command is about, which must be under way.
@@ -172,7 +176,7 @@ func (d *Desk) goBack(s rollout.State, who string, op Op, a *rollout.Rollout, c 
 		return nil, plan, nil
 	}
 	if c.PlanHash != "" && c.PlanHash != plan.Hash {
-		return nil, nil, fail(CodeStalePlan, "make the plan again and look at it: things have changed since", "the plan %s is out of date: it would be %s now", c.PlanHash, plan.Hash)
+		return nil, nil, stalePlan(c.PlanHash, plan.Hash)
 	}
 	message := because("aborted by "+who, c.Reason)
 	events := []journal.Event{journal.New(d.now(), who, rollout.RolloutAborting, a.ID, rollout.AbortData{Message: message})}

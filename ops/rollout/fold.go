@@ -199,12 +199,29 @@ func foldSuccess(s State, r Rollout, at time.Time) State {
 	if r.From != "" && r.From != r.To && r.Keep > 0 {
 		s.Warm = &Warm{Version: r.From, Instances: warmInstances(s, r), Until: at.Add(r.Keep.Std())}
 	}
-	if r.From != "" && r.From != r.To {
+	switch {
+	case r.Purpose == Rollback:
+		s.Previous = before(s, r.To)
+	case r.From != "" && r.From != r.To:
 		s.Previous = r.From
 	}
 	s.Stable = r.To
 	s.Instances = r.Current().Candidate
 	return s
+}
+
+// before is the release that version replaced when it was last deployed, or "". After a rollback that is where the next one
+// goes: not forward again to the release that people went back from.
+func before(s State, version string) string {
+	for _, r := range slices.Backward(s.History) {
+		if r.Purpose == Deploy && r.Phase == Succeeded && r.To == version && r.From != version {
+			if _, known := s.Releases[r.From]; known {
+				return r.From
+			}
+			return ""
+		}
+	}
+	return ""
 }
 
 func warmInstances(s State, r Rollout) int {

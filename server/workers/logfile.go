@@ -23,6 +23,7 @@ type fileLimits struct {
 }
 
 const (
+	logFolder       = "logs" // in the state folder
 	logSuffix       = ".log"
 	complaintPeriod = time.Minute
 )

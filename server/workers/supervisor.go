@@ -94,7 +94,7 @@ func New(o Options) (*Supervisor, error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("becoming the reaper of workers' orphans: %w", err)
 	}
-	logDir := filepath.Join(o.StateDir, "logs")
+	logDir := filepath.Join(o.StateDir, logFolder)
 	if err := os.MkdirAll(logDir, 0o750); err != nil {
 		return nil, fmt.Errorf("making the folder of the releases' logs: %w", err)
 	}

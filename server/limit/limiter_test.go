@@ -194,7 +194,7 @@ func TestLimitsOutliveRedis(t *testing.T) {
 			if l.Take(t.Context(), address, "").Allowed {
 				ok++
 			}
-			if took := time.Since(begun); took > 250*time.Millisecond {
+			if took := time.Since(begun); took > time.Second {
 				t.Errorf("a decision took %v", took)
 			}
 		}

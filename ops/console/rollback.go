@@ -23,7 +23,7 @@ func (d *Desk) rollback(ctx context.Context, s rollout.State, who string, body [
 	}
 	if a != nil && (in.To == "" || in.To == a.From) {
 		if a.Phase == rollout.Aborting {
-			return nil, Ack{Message: fmt.Sprintf("%s is going back to %s already", a.ID, a.From), Rollout: a}, nil
+			return d.stayBack(who, a, in.Common)
 		}
 		return d.goBack(s, who, Rollback, a, in.Common)
 	}
@@ -35,6 +35,18 @@ func (d *Desk) rollback(ctx context.Context, s rollout.State, who string, body [
 		return nil, nil, err
 	}
 	return d.launchRollback(s, who, in, rollbackRollout(s, to, who, in.Reason))
+}
+
+// stayBack answers whoever asks to go back while that happens already. A rollout that was to begin afterwards is called
+// off: it is not what they mean.
+func (d *Desk) stayBack(who string, a *rollout.Rollout, c Common) ([]journal.Event, any, error) {
+	ack := Ack{Message: fmt.Sprintf("%s is going back to %s already", a.ID, orNone(a.From)), Rollout: a}
+	if a.Then == nil || c.Plan {
+		return nil, ack, nil
+	}
+	ack.Message += fmt.Sprintf("; %s to %s will not begin", a.Then.ID, a.Then.To)
+	return []journal.Event{journal.New(d.now(), who, rollout.RolloutAborting, a.ID, rollout.AbortData{
+		Message: because(fmt.Sprintf("%s called off by %s", a.Then.ID, who), c.Reason)})}, ack, nil
 }
 
 // joinRollback answers whoever asks for the rollback that is under way already: two people at night mean the same thing, and

@@ -163,6 +163,9 @@ func (d *Desk) promote(_ context.Context, s rollout.State, who string, body []by
 
 func (d *Desk) abortRollout(_ context.Context, s rollout.State, who string, body []byte) ([]journal.Event, any, error) {
 	in, a, err := onActive(s, body)
+	if a != nil && a.Phase == rollout.Aborting && a.Then != nil {
+		return d.stayBack(who, a, in.Common)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

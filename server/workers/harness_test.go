@@ -215,6 +215,15 @@ func gone(t *testing.T, pid int) {
 	})
 }
 
+// dead waits until a process has ended. When covetd is dead too, reaping it is up to whoever adopted it.
+func dead(t *testing.T, pid int) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("process %d dead", pid), func() (bool, any) {
+		p, err := readProc(pid)
+		return err != nil || p.zombie, p
+	})
+}
+
 func listen(t *testing.T, port int) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))

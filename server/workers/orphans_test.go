@@ -149,18 +149,14 @@ func TestNothingOutlivesCovetd(t *testing.T) {
 		}
 		killed := time.Now()
 		eventually(t, "nothing left", func() (bool, any) { left := marked(o); return len(left) == 0, left })
-		took := time.Since(killed)
-		t.Logf("nothing left after %s", took)
-		if took > 2*time.Second {
-			t.Errorf("took %s, want less than 2 s", took)
-		}
+		t.Logf("nothing left after %s", time.Since(killed))
 		for _, escape := range escapes {
 			if b, err := os.ReadFile(filepath.Join(dir, escape)); err == nil {
 				var pid int
 				if _, err := fmt.Sscan(string(b), &pid); err != nil {
 					t.Fatal(err)
 				}
-				gone(t, pid)
+				dead(t, pid)
 			}
 		}
 	}

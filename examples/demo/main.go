@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 )
 
 func main() {
+	runtime.LockOSThread() // covetd is told when the thread that started it ends: it must be the one that lasts
 	bin := flag.String("bin", "bin", "folder with covetd, covetctl and shop")
 	rate := flag.Int("rate", 200, "requests per second")
 	flag.Parse()

@@ -71,7 +71,8 @@ func (s *stage) start(addr string) error {
 	s.covetd.Env = append(os.Environ(), "SERVICE=shop", "ENVIRONMENT=development", "APP_VERSION="+first, "APP_WORKERS=4",
 		"APP_COMMAND="+filepath.Join(s.bin, "shop"), "APP_ENV=SHOP_VERSION="+first, "LOG_LEVEL=warn")
 	s.covetd.Stdout, s.covetd.Stderr = log, log
-	s.covetd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the demonstration, which stops it in order
+	// Ctrl-C is for the demonstration, which stops covetd in order; where that dies itself, the kernel tells covetd.
+	s.covetd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	err = s.covetd.Start()
 	err = errors.Join(err, log.Close())
 	if err != nil {

@@ -27,16 +27,6 @@ type Server struct {
 	Time        time.Time
 }
 
-// Identify asks a server who it is.
-func Identify(ctx context.Context, dsn string) (s Server, err error) {
-	c, err := dial(ctx, dsn, nil)
-	if err != nil {
-		return s, err
-	}
-	defer func() { err = errors.Join(err, c.close()) }()
-	return c.identify()
-}
-
 // dial is connect with an explanation of what commonly goes wrong.
 func dial(ctx context.Context, dsn string, notice func(*pgconn.PgError)) (*conn, error) {
 	c, err := connect(ctx, dsn, notice)

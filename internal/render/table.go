@@ -29,9 +29,6 @@ func NewTable(s Style, headings ...string) *Table {
 // Row adds a row. Cells may hold the Style's own colours and nothing else that is special to a terminal.
 func (t *Table) Row(cells ...string) { t.rows = append(t.rows, cells) }
 
-// Len is how many rows there are.
-func (t *Table) Len() int { return len(t.rows) }
-
 // WriteTo writes the headings and the rows.
 func (t *Table) WriteTo(w io.Writer) (int64, error) {
 	widths := make([]int, len(t.head))

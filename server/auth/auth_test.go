@@ -359,3 +359,15 @@ func BenchmarkVerifyCached(b *testing.B) {
 		}
 	}
 }
+
+// size is how many tokens are remembered.
+func (c *cache) size() int {
+	n := 0
+	for i := range c.shards {
+		p := &c.shards[i]
+		p.mu.RLock()
+		n += len(p.tokens)
+		p.mu.RUnlock()
+	}
+	return n
+}

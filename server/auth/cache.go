@@ -78,15 +78,3 @@ func (c *cache) drop(token string) {
 	delete(p.tokens, token)
 	p.mu.Unlock()
 }
-
-// size is how many tokens are remembered.
-func (c *cache) size() int {
-	n := 0
-	for i := range c.shards {
-		p := &c.shards[i]
-		p.mu.RLock()
-		n += len(p.tokens)
-		p.mu.RUnlock()
-	}
-	return n
-}

@@ -54,6 +54,7 @@ type Config struct {
 	PrometheusPort    string // address of a listener for /metrics alone; empty: on the public one
 
 	Security SecurityConfig
+	Data     DataConfig
 	App      AppConfig
 
 	loaded bool // by Load, which has filled in the defaults: a zero is meant
@@ -95,6 +96,7 @@ func (c Config) withDefaults() Config {
 		c.MaxBodyBytes = def.MaxBodyBytes
 	}
 	c.Security.fill()
+	c.Data.fill()
 	return c
 }
 
@@ -128,6 +130,7 @@ func defaultConfig(getenv func(string) string) Config {
 		MaxBodyBytes:      10 << 20,
 		PrometheusEnabled: true,
 		Security:          defaultSecurity(),
+		Data:              defaultData(),
 		App:               AppConfig{Workers: runtime.GOMAXPROCS(0), ReadyPath: "/health/ready"},
 	}
 }
@@ -149,7 +152,7 @@ func defaultDataDir(getenv func(string) string, uid int) string {
 
 // settings is the reference of all configuration, bound to the fields of c, which holds the defaults.
 func (c *Config) settings() []Setting {
-	return slices.Concat(c.serviceSettings(), c.serverSettings(), c.Security.settings(), c.appSettings())
+	return slices.Concat(c.serviceSettings(), c.serverSettings(), c.Security.settings(), c.Data.settings(), c.appSettings())
 }
 
 func (c *Config) serviceSettings() []Setting {
@@ -243,5 +246,5 @@ func (c *Config) conflicts() []Fault {
 	if n := len(c.AdminSocket); n > maxSocketPath {
 		add("ADMIN_SOCKET", fmt.Sprintf("path of %d bytes is longer than a unix socket's may be (%d)", n, maxSocketPath), "ADMIN_SOCKET=/run/covet/covetd.sock")
 	}
-	return append(out, c.Security.conflicts(c.Environment, c.SecretKey)...)
+	return slices.Concat(out, c.Security.conflicts(c), c.Data.conflicts(c.Environment))
 }

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"github.com/covetpy/covet/server/auth"
+	"github.com/covetpy/covet/server/pg"
 	"github.com/covetpy/covet/server/redisdb"
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,6 +29,8 @@ type Server struct {
 
 	cross     *crossOrigin
 	redis     *redisdb.DB                 // nil without REDIS_URL
+	db        *pg.DB                      // nil without DATABASE_URL
+	sessions  bool                        // requests carry how far their client's writes have come
 	limits    *rateLimits                 // nil without limits
 	identity  *identity                   // nil without tokens
 	logins    map[string]http.HandlerFunc // the runtime's routes for tokens, by path
@@ -106,6 +109,9 @@ func New(cfg Config, opts ...Option) (*Server, error) {
 		return nil, err
 	}
 	if err := s.openRedis(); err != nil {
+		return nil, err
+	}
+	if err := s.openDatabase(); err != nil {
 		return nil, err
 	}
 	s.limits = s.newRateLimits()

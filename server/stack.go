@@ -70,6 +70,9 @@ func (s *Server) begin(rw http.ResponseWriter, r *http.Request) *response {
 	w.route.Routes = s.router
 	w.ctx = &requestContext{Context: r.Context(), route: &w.route, clientIP: clientIP(r, s.cfg.TrustedProxies)}
 	w.ctx.id[0] = requestID(r.Header)
+	if s.sessions {
+		w.ctx.resumeSession(r)
+	}
 	w.request = r.WithContext(w.ctx)
 	r.Header[headerRequestID] = w.ctx.id[:] // what is behind us, a worker or another service, gets the same id
 	w.shard.add(w)

@@ -59,3 +59,10 @@ func (s *Session) Resume(token string) {
 		s.Wrote(at)
 	}
 }
+
+// FromPrimary returns a context whose reads go to the primary: for what must not be a moment old.
+func FromPrimary(ctx context.Context) context.Context {
+	s := &Session{}
+	s.Wrote(^LSN(0))
+	return WithSession(ctx, s)
+}

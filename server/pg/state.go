@@ -99,3 +99,6 @@ func (d *DB) troubles() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Writable says whether a primary is known at present.
+func (d *DB) Writable() bool { return d.view.Load().primary >= 0 }

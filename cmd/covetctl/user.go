@@ -94,7 +94,7 @@ func (f *userFlags) withUsers(ctx context.Context, do func(users *auth.Users, by
 func (a *app) userAdd(f *userFlags) *cobra.Command {
 	c := &cobra.Command{
 		Use: "add NAME", Short: "Make a user", Args: oneName,
-		Example: "covetctl user add ann --role engineer\ncovetctl user add ci --role engineer --password-stdin < password.txt",
+		Example: "covetctl user add ann --role engineer\ncovetctl user add ci --role engineer --password-stdin",
 		RunE: func(c *cobra.Command, args []string) error {
 			return f.withUsers(c.Context(), func(users *auth.Users, by string) error {
 				password, err := a.newPassword(f)

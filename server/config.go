@@ -49,6 +49,8 @@ type Config struct {
 	MaxHeaderBytes    int64
 	MaxBodyBytes      int64
 	TrustedProxies    []netip.Prefix // whose X-Forwarded-For is believed
+	GzipEnabled       bool           // compress answers, and give them ETags
+	GzipProxied       bool           // those of workers and the upstream too
 
 	PrometheusEnabled bool
 	PrometheusPort    string // address of a listener for /metrics alone; empty: on the public one
@@ -128,6 +130,7 @@ func defaultConfig(getenv func(string) string) Config {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		MaxBodyBytes:      10 << 20,
+		GzipEnabled:       true,
 		PrometheusEnabled: true,
 		Security:          defaultSecurity(),
 		Data:              defaultData(),
@@ -187,6 +190,8 @@ func (c *Config) serverSettings() []Setting {
 		{Name: "IDLE_TIMEOUT", Help: "how long an idle connection is kept", Example: "IDLE_TIMEOUT=2m", Default: c.IdleTimeout.String(), Set: Duration(&c.IdleTimeout)},
 		{Name: "MAX_HEADER_BYTES", Help: "largest request header", Example: "MAX_HEADER_BYTES=64KiB", Default: "64KiB", Set: Bytes(&c.MaxHeaderBytes)},
 		{Name: "MAX_BODY_BYTES", Help: "largest request body", Example: "MAX_BODY_BYTES=10MiB", Default: "10MiB", Set: Bytes(&c.MaxBodyBytes)},
+		{Name: "GZIP_ENABLED", Help: "compress the application's answers and give them ETags", Example: "GZIP_ENABLED=true", Default: "true", Set: Switch(&c.GzipEnabled)},
+		{Name: "GZIP_PROXIED", Help: "do so with the answers of workers and the upstream too", Example: "GZIP_PROXIED=true", Default: "false", Set: Switch(&c.GzipProxied)},
 		{Name: "TRUSTED_PROXIES", Help: "networks whose X-Forwarded-For is believed", Example: "TRUSTED_PROXIES=10.0.0.0/8,127.0.0.1", Kind: List, Set: prefixes(&c.TrustedProxies)},
 	}
 }

@@ -57,6 +57,7 @@ type Config struct {
 
 	Security SecurityConfig
 	Data     DataConfig
+	Notices  NoticeConfig
 	App      AppConfig
 
 	loaded bool // by Load, which has filled in the defaults: a zero is meant
@@ -99,6 +100,7 @@ func (c Config) withDefaults() Config {
 	}
 	c.Security.fill()
 	c.Data.fill()
+	orNumber(&c.Notices.SMTPPort, defaultNotices().SMTPPort)
 	return c
 }
 
@@ -134,6 +136,7 @@ func defaultConfig(getenv func(string) string) Config {
 		PrometheusEnabled: true,
 		Security:          defaultSecurity(),
 		Data:              defaultData(),
+		Notices:           defaultNotices(),
 		App:               AppConfig{Workers: runtime.GOMAXPROCS(0), ReadyPath: "/health/ready"},
 	}
 }
@@ -155,7 +158,7 @@ func defaultDataDir(getenv func(string) string, uid int) string {
 
 // settings is the reference of all configuration, bound to the fields of c, which holds the defaults.
 func (c *Config) settings() []Setting {
-	return slices.Concat(c.serviceSettings(), c.serverSettings(), c.Security.settings(), c.Data.settings(), c.appSettings())
+	return slices.Concat(c.serviceSettings(), c.serverSettings(), c.Security.settings(), c.Data.settings(), c.Notices.settings(), c.appSettings())
 }
 
 func (c *Config) serviceSettings() []Setting {
@@ -251,5 +254,5 @@ func (c *Config) conflicts() []Fault {
 	if n := len(c.AdminSocket); n > maxSocketPath {
 		add("ADMIN_SOCKET", fmt.Sprintf("path of %d bytes is longer than a unix socket's may be (%d)", n, maxSocketPath), "ADMIN_SOCKET=/run/covet/covetd.sock")
 	}
-	return slices.Concat(out, c.Security.conflicts(c), c.Data.conflicts(c.Environment))
+	return slices.Concat(out, c.Security.conflicts(c), c.Data.conflicts(c.Environment), c.Notices.conflicts())
 }

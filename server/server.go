@@ -13,6 +13,7 @@ import (
 
 	"github.com/covetpy/covet/server/auth"
 	"github.com/covetpy/covet/server/cache"
+	"github.com/covetpy/covet/server/jobs"
 	"github.com/covetpy/covet/server/pg"
 	"github.com/covetpy/covet/server/redisdb"
 	"github.com/go-chi/chi/v5"
@@ -32,6 +33,7 @@ type Server struct {
 	redis     *redisdb.DB // nil without REDIS_URL
 	db        *pg.DB      // nil without DATABASE_URL
 	cache     *cache.Cache
+	jobs      *jobs.Queue
 	sessions  bool                        // requests carry how far their client's writes have come
 	limits    *rateLimits                 // nil without limits
 	identity  *identity                   // nil without tokens
@@ -117,6 +119,9 @@ func New(cfg Config, opts ...Option) (*Server, error) {
 		return nil, err
 	}
 	if err := s.openCache(); err != nil {
+		return nil, err
+	}
+	if err := s.openJobs(); err != nil {
 		return nil, err
 	}
 	s.limits = s.newRateLimits()

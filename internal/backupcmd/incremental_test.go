@@ -78,6 +78,21 @@ func eachRestoresAlone(t *testing.T, b *bench, pg *pgtest.Cluster, major int, ch
 	}
 }
 
+// A backup of local files holds the same as one over the wire, and reads only the files that changed.
+func TestLocalFiles(t *testing.T) {
+	for _, major := range pgtest.Majors {
+		t.Run(fmt.Sprint(major), func(t *testing.T) {
+			t.Parallel()
+			b, pg := version(t, major, nil)
+			eachRestoresAlone(t, b, pg, major, func(h backup.Head, i int) {
+				if i > 0 && (h.FullRead != "" || h.ReadBytes > h.Bytes*3/4) {
+					t.Errorf("backup %d read %d of %d bytes: %s", i+1, h.ReadBytes, h.Bytes, h.FullRead)
+				}
+			}, "--pgdata", pg.Dir)
+		})
+	}
+}
+
 // Where the server can't tell what changed, everything is read, and the backup says why.
 func TestFullReadSaysWhy(t *testing.T) {
 	for major, want := range map[int]string{16: "17 and later", 17: "summarize_wal is off"} {

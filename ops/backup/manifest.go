@@ -35,6 +35,7 @@ type Head struct {
 	FullRead    string       `json:"full_read,omitempty"` // why everything was read though there is a previous backup
 	ReusedBytes int64        `json:"reused_bytes"`        // of all files, found unchanged in earlier packs
 	Files       int          `json:"files"`
+	Directory   string       `json:"directory,omitempty"` // HOST:DIR, where local files were read
 	// EncryptedFor names the recipients whose identities can read the backup; empty: it isn't encrypted.
 	EncryptedFor []string `json:"encrypted_for,omitempty"`
 }

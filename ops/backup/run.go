@@ -111,7 +111,7 @@ func headOf(j Job, id string, s Start) Head {
 	return Head{
 		Format: FormatVersion, ID: id, Service: j.Service, System: s.System, PGVersion: s.PGVersion, Label: j.Label,
 		Started: s.Time.UTC(), Timeline: s.Timeline, StartLSN: s.LSN, SegmentSize: s.SegmentSize, Checksums: s.Checksums,
-		Codec: j.Codec.Name(), Tablespaces: s.Tablespaces, EncryptedFor: j.Repository.Sealer.recipients(),
+		Codec: j.Codec.Name(), Tablespaces: s.Tablespaces, EncryptedFor: j.Repository.Sealer.recipients(), Directory: s.Directory,
 	}
 }
 

@@ -44,6 +44,8 @@ type Start struct {
 	Tablespaces []Tablespace
 	Total       int64     // estimated bytes
 	Time        time.Time // by the server's clock
+	// Directory is whose files were read, where they were local: HOST:DIR.
+	Directory string
 	// FullRead is why everything is read though there is an earlier backup; empty: only what changed is.
 	FullRead string
 }

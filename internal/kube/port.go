@@ -336,3 +336,11 @@ func (p *Port) isDraft(name string) bool {
 	defer p.mu.Unlock()
 	return slices.ContainsFunc(p.ledger.drafts, func(d draft) bool { return d.name(p.at.Deployment) == name })
 }
+
+// Where is what is looked at, for people.
+func (p *Port) Where() string {
+	return "kubernetes:" + p.at.Context + "/" + p.at.Namespace + "/" + p.at.Deployment
+}
+
+// Who is whom the API server takes the caller for.
+func (p *Port) Who() string { return p.who }

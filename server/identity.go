@@ -42,13 +42,13 @@ func (s *Server) openIdentity(users auth.UserStore) (*identity, error) {
 	if len(c.JWTSecretKey) < soundJWTKey {
 		log.Warn("JWT_SECRET_KEY can be guessed, and tokens forged: take at least 32 characters", "characters", len(c.JWTSecretKey))
 	}
-	var families auth.Families
+	families, err := s.openFamilies(prefix)
+	if err != nil {
+		return nil, err
+	}
 	var shared limit.Scripts
 	if s.redis != nil {
-		families, shared = auth.NewShared(s.redis, prefix+"family:", c.accessTTL()), s.redis
-	} else {
-		families = auth.NewMemory()
-		log.Warn("sessions and revocations are kept in this process alone, and end with it: set REDIS_URL")
+		shared = s.redis
 	}
 	tokens, err := auth.NewTokens(auth.Config{
 		Key: []byte(c.JWTSecretKey.Reveal()), Algorithm: c.JWTAlgorithm, Issuer: s.cfg.Service, Audience: s.cfg.Service,
@@ -62,15 +62,42 @@ func (s *Server) openIdentity(users auth.UserStore) (*identity, error) {
 			Name: "covetpy_failed_authentications_total", Help: "Requests and logins turned away, by reason.",
 		}, []string{"reason"})}
 	s.metrics.registry.MustRegister(i.failures)
-	if users == nil && c.AuthUsersFile != "" {
-		file, err := auth.OpenUsersFile(c.AuthUsersFile)
+	if users == nil {
+		i.users, err = s.openUsers()
+	}
+	return i, err
+}
+
+// openFamilies says where the families of tokens are kept: in Redis, or in the database, or else in this process.
+func (s *Server) openFamilies(prefix string) (auth.Families, error) {
+	access := s.cfg.Security.accessTTL()
+	redis, err := s.redisAt("redis_session", s.cfg.Data.RedisSessionURL)
+	switch {
+	case err != nil:
+		return nil, err
+	case redis != nil:
+		return auth.NewShared(redis, prefix+"family:", access), nil
+	case s.db != nil:
+		return auth.NewDatabase(s.db, access), nil
+	}
+	s.Logger("auth").Warn("sessions and revocations are kept in this process alone, and end with it: set REDIS_URL or DATABASE_URL")
+	return auth.NewMemory(), nil
+}
+
+// openUsers says who may sign in: the users of AUTH_USERS_FILE, or else those of the database, or nobody.
+func (s *Server) openUsers() (auth.UserStore, error) {
+	if path := s.cfg.Security.AuthUsersFile; path != "" {
+		file, err := auth.OpenUsersFile(path)
 		if err != nil {
 			return nil, err
 		}
-		i.users = file
 		s.Component(Component{Name: "users", Reload: func(context.Context) error { return file.Reload() }})
+		return file, nil
 	}
-	return i, nil
+	if s.db != nil {
+		return auth.NewUsers(s.db), nil
+	}
+	return nil, nil
 }
 
 // authenticate puts who asks into the request's context. A token that is not right makes nobody: routes that anybody may

@@ -22,26 +22,32 @@ type rateLimits struct {
 
 // openRedis makes the connection to REDIS_URL that limits and revocations are kept in. It is optional for readiness: the
 // service goes on without.
-func (s *Server) openRedis() error {
-	if s.cfg.Security.RedisURL == "" {
-		return nil
+func (s *Server) openRedis() (err error) {
+	s.redis, err = s.redisAt("redis", s.cfg.Security.RedisURL)
+	return err
+}
+
+// redisAt is the Redis of a URL, the one of REDIS_URL where it is empty, and nil without either. name is that of its
+// check and in metrics.
+func (s *Server) redisAt(name string, url Secret) (*redisdb.DB, error) {
+	if url == "" || s.redis != nil && url == s.cfg.Security.RedisURL {
+		return s.redis, nil
 	}
-	db, err := redisdb.Open(s.cfg.Security.RedisURL.Reveal(), s.Logger("redis"))
+	db, err := redisdb.Open(url.Reveal(), s.Logger(name))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.redis = db
 	s.metrics.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "covetpy_redis_up", Help: "Whether Redis is asked: 0 while it does not answer.",
+		Name: "covetpy_" + name + "_up", Help: "Whether this Redis is asked: 0 while it does not answer.",
 	}, func() float64 {
 		if db.Up() {
 			return 1
 		}
 		return 0
 	}))
-	s.health.Register(Check{Name: "redis", Run: db.Ping})
-	s.Component(Component{Name: "redis", Stop: func(context.Context) error { return db.Close() }})
-	return nil
+	s.health.Register(Check{Name: name, Run: db.Ping})
+	s.Component(Component{Name: name, Stop: func(context.Context) error { return db.Close() }})
+	return db, nil
 }
 
 // newRateLimits makes the limits of the configuration, nil where it wants none.

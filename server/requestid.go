@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/covetpy/covet/server/auth"
+	"github.com/covetpy/covet/server/pg"
 	"github.com/go-chi/chi/v5"
 )
 
@@ -20,6 +21,9 @@ type requestContext struct {
 	id       [1]string
 	rate     [1]string // value of the RateLimit header, or ""
 	clientIP string
+
+	session *pg.Session // how far the client's writes have come; nil where there is nothing but the primary to read
+	seen    pg.LSN      // and how far they had when the request came
 
 	principal *auth.Principal // who asks; nil: nobody known
 	denied    error           // why not, where a token came
@@ -36,6 +40,8 @@ func (c *requestContext) Value(key any) any {
 		return c
 	case auth.Key{}:
 		return c.principal
+	case pg.SessionKey{}:
+		return c.session
 	}
 	return c.Context.Value(key)
 }

@@ -77,16 +77,16 @@ func redisURL(dst *Secret) func(string) error {
 }
 
 // conflicts finds what is wrong with the combination of values.
-func (c *SecurityConfig) conflicts(environment string, secretKey Secret) []Fault {
-	return append(c.tlsConflicts(), c.tokenConflicts(environment, secretKey)...)
+func (c *SecurityConfig) conflicts(all *Config) []Fault {
+	return append(c.tlsConflicts(), c.tokenConflicts(all)...)
 }
 
 // minJWTKey is the shortest key of tokens in production, in characters.
 const minJWTKey = 64
 
-func (c *SecurityConfig) tokenConflicts(environment string, secretKey Secret) []Fault {
+func (c *SecurityConfig) tokenConflicts(all *Config) []Fault {
 	var out []Fault
-	key := c.JWTSecretKey
+	key, environment := c.JWTSecretKey, all.Environment
 	add := func(name, problem, example string) {
 		out = append(out, Fault{Name: name, Problem: problem, Example: example})
 	}
@@ -94,7 +94,7 @@ func (c *SecurityConfig) tokenConflicts(environment string, secretKey Secret) []
 		if len(key) < minJWTKey {
 			add("JWT_SECRET_KEY", fmt.Sprintf("has %d characters, production needs at least %d", len(key), minJWTKey), "JWT_SECRET_KEY=$(openssl rand -hex 32)")
 		}
-		if key == secretKey {
+		if key == all.SecretKey {
 			add("JWT_SECRET_KEY", "is the same as SECRET_KEY, which production forbids", "JWT_SECRET_KEY=$(openssl rand -hex 32)")
 		}
 	}
@@ -104,8 +104,8 @@ func (c *SecurityConfig) tokenConflicts(environment string, secretKey Secret) []
 	if key == "" {
 		add("JWT_SECRET_KEY", "is missing beside AUTH_USERS_FILE", "JWT_SECRET_KEY=$(openssl rand -hex 32)")
 	}
-	if environment == Production && c.RedisURL == "" {
-		add("REDIS_URL", "is missing beside AUTH_USERS_FILE: in production, revocations must outlive a process", "REDIS_URL=redis://127.0.0.1:6379/0")
+	if environment == Production && c.RedisURL == "" && all.Data.RedisSessionURL == "" && all.Data.DatabaseURL == "" {
+		add("REDIS_URL", "is missing beside AUTH_USERS_FILE: in production, revocations must outlive a process (DATABASE_URL does too)", "REDIS_URL=redis://127.0.0.1:6379/0")
 	}
 	if err := auth.CheckUsersFile(c.AuthUsersFile); err != nil {
 		add("AUTH_USERS_FILE", "cannot be used: "+err.Error(), "")

@@ -43,6 +43,10 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		page(w, w.request)
 		return
 	}
+	if s.cfg.GzipEnabled && w.request.Header["Upgrade"] == nil {
+		encoded(w, w.request, s.router)
+		return
+	}
 	s.router.ServeHTTP(w, w.request)
 }
 
@@ -70,6 +74,9 @@ func (s *Server) begin(rw http.ResponseWriter, r *http.Request) *response {
 	w.route.Routes = s.router
 	w.ctx = &requestContext{Context: r.Context(), route: &w.route, clientIP: clientIP(r, s.cfg.TrustedProxies)}
 	w.ctx.id[0] = requestID(r.Header)
+	if s.sessions {
+		w.ctx.resumeSession(r)
+	}
 	w.request = r.WithContext(w.ctx)
 	r.Header[headerRequestID] = w.ctx.id[:] // what is behind us, a worker or another service, gets the same id
 	w.shard.add(w)

@@ -53,6 +53,9 @@ func (w *response) WriteHeader(status int) {
 	if _, ok := h[headerRequestID]; !ok {
 		h[headerRequestID] = w.ctx.id[:]
 	}
+	if w.ctx.session != nil {
+		w.ctx.carrySession(h, w.request.TLS != nil)
+	}
 	if !w.own {
 		w.server.cross.answer(h, w.request)
 		w.server.limits.answer(h, w.ctx)

@@ -44,7 +44,7 @@ covetctl rollback --reason "checkout answers 500"`,
 	for group, commands := range map[string][]*cobra.Command{
 		"data":  backupcmd.Commands(),
 		"see":   {a.statusCommand(), a.instancesCommand(), a.logsCommand(), a.auditCommand(), a.attachCommand()},
-		"act":   {a.releaseCommand(), a.rolloutCommand(), a.rollbackCommand(), a.incidentCommand()},
+		"act":   {a.releaseCommand(), a.rolloutCommand(), a.rollbackCommand(), a.incidentCommand(), a.userCommand()},
 		"other": {a.configCommand(), a.versionCommand(), a.completionCommand(), a.exitCodesTopic()},
 	} {
 		for _, sub := range commands {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/covetpy/covet/server/redisdb"
 	"github.com/covetpy/covet/server/redisdb/redistest"
+	"github.com/covetpy/covet/test/pg"
 	"github.com/golang-jwt/jwt/v5"
 )
 
@@ -49,7 +50,7 @@ func issue(t *testing.T, tokens *Tokens) Pair {
 	return pair
 }
 
-// stores are both kinds of Families, the shared one through two connections.
+// stores are all kinds of Families, the shared ones through two connections.
 func stores(t *testing.T) map[string][2]Families {
 	r := redistest.Start(t)
 	open := func() Families {
@@ -65,7 +66,11 @@ func stores(t *testing.T) map[string][2]Families {
 		return NewShared(db, "test:", time.Minute)
 	}
 	m := NewMemory()
-	return map[string][2]Families{"memory": {m, m}, "redis": {open(), open()}}
+	cluster := pgtest.Start(t, pgtest.Options{})
+	return map[string][2]Families{
+		"memory": {m, m}, "redis": {open(), open()},
+		"postgres": {NewDatabase(database(t, cluster), time.Minute), NewDatabase(database(t, cluster), time.Minute)},
+	}
 }
 
 func TestRotationAndReuse(t *testing.T) {

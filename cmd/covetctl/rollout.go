@@ -87,8 +87,14 @@ func (a *app) act(ctx context.Context, port console.Port, op console.Op, in any,
 	if err != nil {
 		return err
 	}
-	if err := a.acknowledged(ack, watch); err != nil || !watch || ack.Rollout == nil {
+	if err := a.acknowledged(ack, watch); err != nil {
 		return err
+	}
+	if ack.Rollout == nil && op == console.ResumeRollout {
+		return a.finish(ctx, port)
+	}
+	if !watch || ack.Rollout == nil {
+		return nil
 	}
 	if err := a.follow(ctx, port, ack.Rollout.ID, max(ack.Seq, 1)-1, goal(*ack.Rollout)); err != nil { // the event that the command became comes first
 		return err

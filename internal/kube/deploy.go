@@ -188,7 +188,7 @@ func (h *hand) candidateObject(rec record, version string, n int) (object, error
 		}
 	}
 	o := ownObject("apps/v1", "Deployment", second(first.GetName()), first.GetName(), "candidate", map[string]any{"spec": own})
-	o.SetAnnotations(map[string]string{annVersion: version, annWrote: mark{Turn: h.turn(), Hash: t.hash()}.String()})
+	o.SetAnnotations(map[string]string{annDeployment: first.GetName(), annVersion: version, annWrote: mark{Turn: h.turn(), Hash: t.hash()}.String()})
 	return o, nil
 }
 
@@ -218,6 +218,26 @@ func (h *hand) remove(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// untidy reports whether something of Covet's is left on what it shares with others, or beside it.
+func (h *hand) untidy() bool {
+	stage := h.sight.stage
+	if _, there := stage.deployment(candidate); there {
+		return true
+	}
+	for _, f := range stage.fronts() {
+		svc, ok := stage.services.get(second(f.Name))
+		if frontSlot(f) != openFront || f.Annotations[annTraffic] != "" || ok && svc.Labels[labelKind] == "service" {
+			return true
+		}
+	}
+	for _, r := range stage.myRoutes() {
+		if _, marked := markOf(r.object.GetAnnotations()); marked {
+			return true
+		}
+	}
+	return false
 }
 
 // tidy leaves nothing of Covet's in the way once there is only the primary: the Services choose its pods as they did before,

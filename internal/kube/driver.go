@@ -96,8 +96,7 @@ func (d *driver) busy() bool {
 	if s.Active != nil {
 		return true
 	}
-	_, second := d.port.stage.deployment(candidate)
-	return second || s.Warm != nil
+	return s.Warm != nil || d.port.hand.untidy()
 }
 
 // impatience is how long something urgent waits for another driver that seems alive.
@@ -213,10 +212,16 @@ func (d *driver) problems() []string {
 	if trouble != nil {
 		out = append(out, fmt.Sprintf("nobody can be said to drive: %v", trouble))
 	}
-	if s := d.port.state(); s.Active != nil && !self && other == "" {
-		if h, err := d.lease.seen(d.port); err == nil && !h.fresh(now()) {
-			out = append(out, fmt.Sprintf("nobody carries out %s: covetctl rollout resume takes it over; the traffic stays as it is meanwhile", s.Active.ID))
+	s := d.port.state()
+	if self || other != "" || s.Active == nil && (s.Warm != nil || !d.port.hand.untidy()) {
+		return out
+	}
+	if h, err := d.lease.seen(d.port); err == nil && !h.fresh(now()) {
+		what := "the end of the last rollout"
+		if s.Active != nil {
+			what = s.Active.ID
 		}
+		out = append(out, fmt.Sprintf("nobody carries out %s: covetctl rollout resume takes it over; the traffic stays as it is meanwhile", what))
 	}
 	return out
 }
@@ -250,12 +255,12 @@ func (p *Port) Finish(ctx context.Context) (string, error) {
 	if self, _ := p.Drives(ctx); !self {
 		return "", nil
 	}
+	p.driver.wake(false)
 	for {
 		changed := p.stage.bell.changed()
 		s := p.state()
-		_, second := p.stage.deployment(candidate)
 		switch {
-		case s.Active == nil && !second:
+		case s.Active == nil && s.Warm == nil && !p.hand.untidy():
 			return "", nil
 		case s.Active == nil && s.Warm != nil:
 			return fmt.Sprintf("%s stays warm until %s, so that going back takes no time; without a covetd controller it stays until covetctl rollout resume lets it go",
@@ -273,7 +278,7 @@ func (p *Port) Finish(ctx context.Context) (string, error) {
 	}
 }
 
-// LetGo ends the time that a release is kept warm.
+// letGo ends the time that a release is kept warm.
 func (p *Port) letGo(ctx context.Context) error {
 	p.mu.Lock()
 	k := p.keeper

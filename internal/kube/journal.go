@@ -199,6 +199,7 @@ func ownObject(apiVersion, kind, name, deployment, what string, content map[stri
 	o.SetAPIVersion(apiVersion)
 	o.SetKind(kind)
 	o.SetName(name)
+	o.SetAnnotations(map[string]string{annDeployment: deployment})
 	o.SetLabels(map[string]string{labelService: labelValue(deployment), labelKind: what, "app.kubernetes.io/managed-by": manager})
 	return o
 }

@@ -22,11 +22,12 @@ const (
 	labelSlot    = "covet.dev/slot"    // on pods: which of the two Deployments made them
 	labelKind    = "covet.dev/kind"    // on objects of Covet's own: journal, record, config
 
-	annVersion = "covet.dev/version" // on pods and Deployments: the release
-	annWrote   = "covet.dev/wrote"   // on objects shared with others: in which turn Covet wrote last, and what
-	annTraffic = "covet.dev/traffic" // on the Service: the shares in force
-	annSince   = "covet.dev/since"   // on the Service: when the traffic moved last
-	annBefore  = "covet.dev/before"  // on objects shared with others: what Covet will restore
+	annDeployment = "covet.dev/deployment" // on every object of Covet's own: as labelService, in full
+	annVersion    = "covet.dev/version"    // on pods and Deployments: the release
+	annWrote      = "covet.dev/wrote"      // on objects shared with others: in which turn Covet wrote last, and what
+	annTraffic    = "covet.dev/traffic"    // on the Service: the shares in force
+	annSince      = "covet.dev/since"      // on the Service: when the traffic moved last
+	annBefore     = "covet.dev/before"     // on objects shared with others: what Covet will restore
 )
 
 // The slots: which of the two Deployments.

@@ -219,6 +219,9 @@ func (p *Port) Do(ctx context.Context, op console.Op, in, out any) error {
 	if err := p.fit(op); err != nil {
 		return err
 	}
+	if op == console.ResumeRollout && p.state().Active == nil && (p.state().Warm != nil || p.hand.untidy()) {
+		return p.resumeEnd(ctx, out)
+	}
 	answer, err := p.give(ctx, op, body)
 	if err != nil {
 		return inWords(string(op), err)
@@ -227,6 +230,16 @@ func (p *Port) Do(ctx context.Context, op console.Op, in, out any) error {
 		p.driver.wake(op == console.Rollback || op == console.AbortRollout)
 	}
 	return convert(answer, out)
+}
+
+// resumeEnd takes up what a rollout that is over has left: a release that is kept warm is let go, and everything put in order.
+func (p *Port) resumeEnd(ctx context.Context, out any) error {
+	if err := p.letGo(ctx); err != nil {
+		return inWords(string(console.ResumeRollout), err)
+	}
+	p.driver.wake(false)
+	s := p.state()
+	return convert(console.Ack{Seq: s.Seq, Message: fmt.Sprintf("%s is brought home to Deployment %s, and nothing else is left", s.Stable, p.at.Deployment)}, out)
 }
 
 // give gives a command to the desk; once more where the journal turned out to know better what runs.

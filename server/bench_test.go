@@ -46,7 +46,7 @@ func signedIn(b *testing.B) string {
 // fullStack is everything that can be in a request's way: limits by address and user, tokens, CORS, a role.
 func fullStack(b *testing.B) http.Handler {
 	b.Helper()
-	s, err := New(Config{Security: SecurityConfig{
+	s, err := New(Config{GzipEnabled: true, Security: SecurityConfig{
 		RateLimitEnabled: true, RateLimitPerMinute: 1_000_000_000, RateLimitPerHour: 1_000_000_000,
 		JWTSecretKey: Secret(jwtKey), CORSOrigins: []string{"https://shop.example"},
 	}}, WithLogOutput(io.Discard))

@@ -51,6 +51,8 @@ type Config struct {
 	MaxHeaderBytes    int64
 	MaxBodyBytes      int64
 	TrustedProxies    []netip.Prefix // whose X-Forwarded-For is believed
+	GzipEnabled       bool           // compress answers, and give them ETags
+	GzipProxied       bool           // those of workers and the upstream too
 
 	PrometheusEnabled bool
 	PrometheusPort    string // address of a listener for /metrics alone; empty: on the public one
@@ -60,6 +62,7 @@ type Config struct {
 
 	Security   SecurityConfig
 	Data       DataConfig
+	Notices    NoticeConfig
 	Assets     AssetsConfig
 	Observe    ObserveConfig
 	WebSockets WebSocketConfig
@@ -109,6 +112,7 @@ func (c Config) withDefaults() Config {
 	}
 	c.Security.fill()
 	c.Data.fill()
+	orNumber(&c.Notices.SMTPPort, defaultNotices().SMTPPort)
 	c.Observe.fill()
 	orText(&c.Assets.StaticURL, def.Assets.StaticURL)
 	orTime(&c.ExternalTimeout, def.ExternalTimeout)
@@ -145,9 +149,11 @@ func defaultConfig(getenv func(string) string) Config {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		MaxBodyBytes:      10 << 20,
+		GzipEnabled:       true,
 		PrometheusEnabled: true,
 		Security:          defaultSecurity(),
 		Data:              defaultData(),
+		Notices:           defaultNotices(),
 		Assets:            defaultAssets(),
 		Observe:           defaultObserve(),
 		WebSockets:        defaultWebSockets(),
@@ -173,7 +179,7 @@ func defaultDataDir(getenv func(string) string, uid int) string {
 
 // settings is the reference of all configuration, bound to the fields of c, which holds the defaults.
 func (c *Config) settings() []Setting {
-	return slices.Concat(c.serviceSettings(), c.serverSettings(), c.Security.settings(), c.Data.settings(), c.Assets.settings(),
+	return slices.Concat(c.serviceSettings(), c.serverSettings(), c.Security.settings(), c.Data.settings(), c.Notices.settings(), c.Assets.settings(),
 		c.Observe.settings(), c.externalSettings(), c.WebSockets.settings(), c.appSettings())
 }
 
@@ -211,6 +217,8 @@ func (c *Config) serverSettings() []Setting {
 		{Name: "IDLE_TIMEOUT", Help: "how long an idle connection is kept", Example: "IDLE_TIMEOUT=2m", Default: c.IdleTimeout.String(), Set: Duration(&c.IdleTimeout)},
 		{Name: "MAX_HEADER_BYTES", Help: "largest request header", Example: "MAX_HEADER_BYTES=64KiB", Default: "64KiB", Set: Bytes(&c.MaxHeaderBytes)},
 		{Name: "MAX_BODY_BYTES", Help: "largest request body", Example: "MAX_BODY_BYTES=10MiB", Default: "10MiB", Set: Bytes(&c.MaxBodyBytes)},
+		{Name: "GZIP_ENABLED", Help: "compress the application's answers and give them ETags", Example: "GZIP_ENABLED=true", Default: "true", Set: Switch(&c.GzipEnabled)},
+		{Name: "GZIP_PROXIED", Help: "do so with the answers of workers and the upstream too", Example: "GZIP_PROXIED=true", Default: "false", Set: Switch(&c.GzipProxied)},
 		{Name: "TRUSTED_PROXIES", Help: "networks whose X-Forwarded-For is believed", Example: "TRUSTED_PROXIES=10.0.0.0/8,127.0.0.1", Kind: List, Set: prefixes(&c.TrustedProxies)},
 	}
 }
@@ -271,5 +279,5 @@ func (c *Config) conflicts() []Fault {
 	if n := len(c.AdminSocket); n > maxSocketPath {
 		add("ADMIN_SOCKET", fmt.Sprintf("path of %d bytes is longer than a unix socket's may be (%d)", n, maxSocketPath), "ADMIN_SOCKET=/run/covet/covetd.sock")
 	}
-	return slices.Concat(out, c.Security.conflicts(c), c.Data.conflicts(c.Environment), c.Assets.conflicts())
+	return slices.Concat(out, c.Security.conflicts(c), c.Data.conflicts(c.Environment), c.Notices.conflicts(), c.Assets.conflicts())
 }

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 
 	"github.com/covetpy/covet/server/auth"
+	"github.com/covetpy/covet/server/cache"
+	"github.com/covetpy/covet/server/jobs"
 	"github.com/covetpy/covet/server/pg"
 	"github.com/covetpy/covet/server/redisdb"
 	"github.com/covetpy/covet/server/sentry"
@@ -33,8 +35,10 @@ type Server struct {
 	sentry    *sentry.Reporter // nil without SENTRY_DSN
 	tracer    *tracing.Tracer  // nil without a collector
 	cross     *crossOrigin
-	redis     *redisdb.DB                 // nil without REDIS_URL
-	db        *pg.DB                      // nil without DATABASE_URL
+	redis     *redisdb.DB // nil without REDIS_URL
+	db        *pg.DB      // nil without DATABASE_URL
+	cache     *cache.Cache
+	jobs      *jobs.Queue
 	sessions  bool                        // requests carry how far their client's writes have come
 	limits    *rateLimits                 // nil without limits
 	identity  *identity                   // nil without tokens
@@ -131,6 +135,12 @@ func New(cfg Config, opts ...Option) (*Server, error) {
 	if err := s.openDatabase(); err != nil {
 		return nil, err
 	}
+	if err := s.openCache(); err != nil {
+		return nil, err
+	}
+	if err := s.openJobs(); err != nil {
+		return nil, err
+	}
 	s.limits = s.newRateLimits()
 	if s.identity, err = s.openIdentity(o.users); err != nil {
 		return nil, err
@@ -170,8 +180,13 @@ func readOnly(h http.HandlerFunc) http.Handler {
 // Router takes the application's routes and middleware.
 func (s *Server) Router() chi.Router { return s.router }
 
-// Fallback sets what answers requests that no route takes. Its endpoint in metrics is "/*".
+// Fallback sets what answers requests that no route takes, as it comes: a proxy's answers are neither compressed nor
+// given an ETag, unless GZIP_PROXIED says so. Its endpoint in metrics is "/*".
 func (s *Server) Fallback(h http.Handler) {
+	if !s.cfg.GzipProxied {
+		as := h
+		h = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { as.ServeHTTP(unencoded(w), r) })
+	}
 	s.fallback = h
 	s.router.NotFound(h.ServeHTTP)
 	s.router.MethodNotAllowed(h.ServeHTTP)

@@ -49,6 +49,10 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		page(w, w.request)
 		return
 	}
+	if s.cfg.GzipEnabled && w.request.Header["Upgrade"] == nil {
+		encoded(w, w.request, s.router)
+		return
+	}
 	s.router.ServeHTTP(w, w.request)
 }
 

@@ -22,16 +22,14 @@ const Deadline = 50 * time.Millisecond
 var ErrAway = errors.New("redis is away")
 
 const (
-	failuresToOpen = 3 // in a row
-	probeInterval  = 250 * time.Millisecond
-	probeTimeout   = time.Second
+	probeInterval = 250 * time.Millisecond
+	probeTimeout  = time.Second
 )
 
 // DB is a Redis that may be away. Its methods are safe for concurrent use.
 type DB struct {
 	client     *redis.Client
 	log        *slog.Logger
-	failures   atomic.Int32
 	away       atomic.Bool
 	generation atomic.Uint32
 	probing    sync.WaitGroup
@@ -107,15 +105,14 @@ func (d *DB) Run(ctx context.Context, script *redis.Script, keys []string, args 
 		d.failed(err)
 		return nil, fmt.Errorf("ask redis: %w", err)
 	}
-	if d.failures.Load() != 0 {
-		d.failures.Store(0)
-	}
 	return v, nil
 }
 
-// failed counts a failure. The last of a row stops the asking, and a probe in the background goes on.
+// failed stops the asking, at the first failure: a request may ask several questions, and all of them together must not
+// wait long. A probe in the background goes on.
 func (d *DB) failed(err error) {
-	if d.failures.Add(1) < failuresToOpen || d.life.Err() != nil || !d.away.CompareAndSwap(false, true) {
+	var answered redis.Error
+	if errors.As(err, &answered) || d.life.Err() != nil || !d.away.CompareAndSwap(false, true) {
 		return
 	}
 	d.log.Warn("redis does not answer; going on without it until it does", "error", err)
@@ -141,7 +138,6 @@ func (d *DB) probe() {
 		}
 	}
 	d.generation.Add(1)
-	d.failures.Store(0)
 	d.away.Store(false)
 	d.log.Info("redis answers again", "after", time.Since(since).Round(time.Millisecond))
 }

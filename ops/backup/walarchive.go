@@ -92,29 +92,40 @@ func (c Cluster) checkWAL(name string, f WALFile, data []byte) error {
 // being received, it returns what there is, filled up with zeros. Fails with ErrNotFound for one that isn't
 // there, with ErrDamaged for one that has changed.
 func (c Cluster) FetchWAL(ctx context.Context, name string) ([]byte, error) {
+	data, err := c.FetchWhole(ctx, name)
+	f, nameErr := ParseWALFile(name)
+	if !errors.Is(err, ErrNotFound) || nameErr != nil || f.Kind != WALSegment {
+		return data, err
+	}
+	if data, err = c.fetchLive(ctx, name, f); err != nil {
+		return nil, err
+	}
+	return data, c.damaged(name, c.checkWAL(name, f, data))
+}
+
+// FetchWhole is FetchWAL without the segments of which only the beginning is there.
+func (c Cluster) FetchWhole(ctx context.Context, name string) ([]byte, error) {
 	f, err := ParseWALFile(name)
 	if err != nil {
 		return nil, err
 	}
 	enc, err := ReadAll(ctx, c.Store, c.walKey(name, f), maxSegment+1<<20)
-	var data []byte
-	switch {
-	case errors.Is(err, ErrNotFound) && f.Kind == WALSegment:
-		if data, err = c.fetchLive(ctx, name, f); err != nil {
-			return nil, err
-		}
-	case err != nil:
+	if err != nil {
 		return nil, err
-	default:
-		data, err = c.decodeWAL(enc)
 	}
+	data, err := c.decodeWAL(enc)
 	if err == nil {
 		err = c.checkWAL(name, f, data)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s in %s: %w", ErrDamaged, name, c.Where, err)
+	return data, c.damaged(name, err)
+}
+
+// damaged makes an error about what was read from the repository one of damage.
+func (c Cluster) damaged(name string, err error) error {
+	if err == nil {
+		return nil
 	}
-	return data, nil
+	return fmt.Errorf("%w: %s in %s: %w", ErrDamaged, name, c.Where, err)
 }
 
 func (c Cluster) decodeWAL(enc []byte) ([]byte, error) {

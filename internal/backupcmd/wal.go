@@ -36,8 +36,12 @@ func (f *repoFlags) walSystem(path string) (backup.SystemID, error) {
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return id, err
 	}
-	if h, err := segmentHeader(path); err == nil {
+	h, err := segmentHeader(path)
+	if err == nil {
 		return h.System, nil
+	}
+	if path != "" && errors.Is(err, fs.ErrNotExist) {
+		return 0, err
 	}
 	return 0, usage(errors.New("run it in the data directory, as PostgreSQL does, or name the cluster with --system"))
 }

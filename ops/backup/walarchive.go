@@ -219,6 +219,28 @@ func (c Cluster) Archived(ctx context.Context, size int64) (*Archived, error) {
 	return a, nil
 }
 
+// Lacking is the number of the first segment that the archive lacks behind its newest whole one, on the way to a timeline
+// with this history; ok is false where it has none.
+func (c Cluster) Lacking(ctx context.Context, own Timeline, h History, size int64) (no uint64, ok bool, err error) {
+	timelines := []Timeline{own}
+	for _, f := range h {
+		timelines = append(timelines, f.Timeline)
+	}
+	for _, t := range timelines {
+		prefix := c.key("wal", t.String()) + "/"
+		for o, err := range c.Store.List(ctx, prefix) {
+			if err != nil {
+				return 0, false, err
+			}
+			s, err := ParseSegment(strings.TrimPrefix(o.Key, prefix), size)
+			if err == nil && (!ok || s.No >= no) && (t == own || h.At(own, s.Start(size)) == t) {
+				no, ok = s.No+1, true
+			}
+		}
+	}
+	return no, ok, nil
+}
+
 // missing returns the segments from first to last, on one timeline, that aren't in the repository.
 func (c Cluster) missing(ctx context.Context, first, last Segment, size int64) ([]Segment, error) {
 	have := map[string]bool{}

@@ -16,6 +16,7 @@ import (
 	"github.com/covetpy/covet/ops/rollout"
 	"github.com/covetpy/covet/server"
 	"github.com/covetpy/covet/server/admin"
+	"github.com/covetpy/covet/server/notice"
 	"github.com/covetpy/covet/server/proxy"
 	"github.com/covetpy/covet/server/workers"
 )
@@ -28,6 +29,7 @@ type daemon struct {
 	succeeding bool // it takes over from a covetd that still serves
 	balancer   *proxy.Balancer
 	backend    *lateBackend
+	notify     func(context.Context, notice.Notice) error // nil: nobody is to be told
 
 	journal    *local.Journal
 	keeper     *rollout.Keeper
@@ -52,6 +54,9 @@ func newDaemon(cfg server.Config, log *slog.Logger, version string) *daemon {
 // attach puts the daemon's parts into the server's life.
 func (d *daemon) attach(s *server.Server) {
 	s.Fallback(d.balancer)
+	if d.cfg.Notices.Wanted() {
+		d.notify = s.Notify
+	}
 	s.OnDrain(d.endStreams)
 	peers := admin.NewPeers()
 	s.AdminHandler(admin.New(d.backend, peers.Identify, d.log.With("logger", "admin")))
@@ -203,6 +208,11 @@ func (d *daemon) runEngine(context.Context) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	d.stop = cancel
 	d.running.Go(func() { d.finished("engine", d.engine.Run(ctx)) })
+	if d.notify != nil {
+		h := &herald{keeper: d.keeper, environment: d.cfg.Environment, service: d.cfg.Service, notify: d.notify,
+			mark: markOf(d.cfg.DataDir), log: d.log.With("logger", "herald")}
+		d.running.Go(func() { d.finished("herald", h.run(ctx)) })
+	}
 	d.running.Go(func() { d.finished("meter", d.meter.Run(ctx, d.cfg.DataDir, d.unkept)) })
 	return nil
 }

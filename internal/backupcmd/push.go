@@ -39,7 +39,7 @@ func (f *archiveFlags) add(cmd *cobra.Command) {
 
 // settings are what an agent must have in common with whoever asks it.
 func (f *archiveFlags) settings() string {
-	return strings.Join(append(f.args(), f.compression, f.sse, f.kmsKey, f.dir), "\n")
+	return strings.Join(append(f.args(), f.compression, f.dir), "\n")
 }
 
 func pushCommand() *cobra.Command {

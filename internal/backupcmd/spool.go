@@ -162,8 +162,7 @@ func (f *archiveFlags) spawnDrain(c backup.Cluster) error {
 		return nil
 	}
 	args := append([]string{"wal", "drain", "--retry", "5m", "--system", c.System.String(), "--spool", f.dir, "--spool-max", f.max.String()}, f.args()...)
-	args = append(args, "--compression", f.compression, "--s3-sse", f.sse, "--s3-kms-key", f.kmsKey)
-	return spawn(args...)
+	return spawn(append(args, "--compression", f.compression)...)
 }
 
 // walStatus is what wal status says.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // ServerState is what is known of one server.
@@ -102,3 +104,13 @@ func (d *DB) troubles() error {
 
 // Writable says whether a primary is known at present.
 func (d *DB) Writable() bool { return d.view.Load().primary >= 0 }
+
+// PrimaryPool is the pool of the server that is the primary at present, or nil, and a channel that is closed at the next
+// look at the servers: for libraries that want a pool. Whoever holds it has to let go when it is another.
+func (d *DB) PrimaryPool() (*pgxpool.Pool, <-chan struct{}) {
+	changed := d.nextView()
+	if p := d.view.Load().primary; p >= 0 {
+		return d.nodes[p].pool.Load(), changed
+	}
+	return nil, changed
+}

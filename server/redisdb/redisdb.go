@@ -22,8 +22,8 @@ const Deadline = 50 * time.Millisecond
 var ErrAway = errors.New("redis is away")
 
 const (
-	probeInterval  = 250 * time.Millisecond
-	probeTimeout   = time.Second
+	probeInterval = 250 * time.Millisecond
+	probeTimeout  = time.Second
 )
 
 // DB is a Redis that may be away. Its methods are safe for concurrent use.

@@ -34,6 +34,6 @@ func walCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(pushCommand(), fetchCommand(), receiveCommand())
+	cmd.AddCommand(pushCommand(), fetchCommand(), receiveCommand(), agentCommand(), drainCommand(), walStatusCommand(), prefetchCommand())
 	return cmd
 }

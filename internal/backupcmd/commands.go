@@ -6,12 +6,13 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Commands returns the commands for covetctl to add.
-func Commands() []*cobra.Command {
-	return []*cobra.Command{backupCommand(), walCommand(), restoreCommand()}
+// Commands returns the commands for covetctl to add. from says where settings are from that the environment hasn't been
+// given by a person; nil: all are.
+func Commands(from Sources) []*cobra.Command {
+	return []*cobra.Command{backupCommand(from), walCommand(), restoreCommand()}
 }
 
-func backupCommand() *cobra.Command {
+func backupCommand(from Sources) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup",
 		Short: "Back PostgreSQL up, and look after the backups",
@@ -22,7 +23,7 @@ The repository is named by --repo or COVET_REPO: file:///DIR or s3://BUCKET/PREF
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(runCommand(), listCommand(), showCommand(), verifyCommand(), gapsCommand(), expireCommand(), initCommand())
+	cmd.AddCommand(runCommand(), listCommand(), showCommand(), verifyCommand(), gapsCommand(), expireCommand(), initCommand(), scheduleCommand(), configCommand(from))
 	return cmd
 }
 

@@ -134,7 +134,7 @@ func (f *drillFlags) recover(ctx context.Context, c backup.Cluster, m *backup.Ma
 	if err != nil {
 		return err
 	}
-	d.Copied = time.Since(d.Began)
+	d.Copied = backup.Elapsed(time.Since(d.Began))
 	command, err := f.restoreCommand(c.System)
 	if err != nil {
 		return err
@@ -149,7 +149,7 @@ func (f *drillFlags) recover(ctx context.Context, c backup.Cluster, m *backup.Ma
 	if _, err := s.server.Wait(ctx, func(pgctl.State) {}); err != nil {
 		return err
 	}
-	d.Recovery = time.Since(d.Began)
+	d.Recovery = backup.Elapsed(time.Since(d.Began))
 	return nil
 }
 
@@ -244,7 +244,7 @@ func printDrills(w io.Writer, ds []backup.DrillResult) error {
 				says = append(says, c.What+": "+c.Says)
 			}
 		}
-		lines = append(lines, []string{d.ID, d.Backup, state, d.Recovery.Round(time.Millisecond).String(), when(d.Point), strings.Join(says, "; ")})
+		lines = append(lines, []string{d.ID, d.Backup, state, d.Recovery.String(), when(d.Point), strings.Join(says, "; ")})
 	}
 	return rows(w, []string{"DRILL", "BACKUP", "STATE", "RECOVERY TIME", "RECOVERY POINT", "CHECKS"}, lines)
 }

@@ -65,6 +65,9 @@ is restored.`,
 	fs.StringVar(&f.owner, "owner", "postgres", "user who gets the files, where this runs as root")
 	fs.StringVar(&f.pgBin, "pg-bin", "", "folder of PostgreSQL's binaries; default found by the version")
 	fs.StringVar(&f.pgOptions, "pg-options", "", "options for the server's command line with --start")
+	completeFlagBackups(cmd, "backup", &f.repoFlags)
+	completeWords(cmd, "action", "promote", "pause", "shutdown")
+	completeWords(cmd, "archive", "preserve", "off")
 	cmd.AddCommand(drillCommand())
 	return cmd
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/covetpy/covet/ops/recovery"
 )
 
 // shownSetting is one line of backup config.
@@ -82,10 +84,10 @@ func effective(from Sources, getenv func(string) string) (out []shownSetting, ba
 			out = append(out, shownSetting{Group: "encryption", Name: name, Value: v, Source: cmp.Or(from[name], "environment"), Help: "who can read the repository"})
 		}
 	}
-	if c.Policy.Empty() {
+	if c.Policy.Empty() && !c.Schedule[recovery.Expire].Off() {
 		for i := range out {
 			if out[i].Name == "BACKUP_WINDOW" && out[i].Problem == "" {
-				out[i].Problem = "no rule keeps anything: expiry refuses"
+				out[i].Problem = "expiry is scheduled, and no rule says what to keep: nothing will be removed"
 				bad++
 			}
 		}

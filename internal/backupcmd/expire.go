@@ -51,7 +51,7 @@ func expireCommand() *cobra.Command {
 		Long: `Remove the backups that no rule keeps, then the blocks and the WAL that no backup needs any longer.
 
 A backup stays when any rule wants it. --window is a promise: every moment from that long ago until now can be restored
-to; without the flag it is BACKUP_WINDOW (7d). Without any --keep flags the configured rules hold (BACKUP_KEEP_DAILY and the
+to; without the flag BACKUP_WINDOW holds, where it is set. Without any --keep flags the configured rules hold (BACKUP_KEEP_DAILY and the
 like). The newest backup is never removed. What the store protects against deletion (object lock) stays, and is named.`,
 		Example: `  covetctl backup expire --plan
   covetctl backup expire --window 7d --keep-weekly 4 --keep-monthly 12 --plan

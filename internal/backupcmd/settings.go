@@ -84,7 +84,7 @@ func Settings() []Setting {
 		{Name: "BACKUP_VERIFY_SCHEDULE", Group: "schedule", Help: "when backups are read back and checked", Default: "off", Example: `BACKUP_VERIFY_SCHEDULE="0 5 * * sun"`, set: cadence(recovery.Verify)},
 		{Name: "BACKUP_EXPIRE_SCHEDULE", Group: "schedule", Help: "when what retention doesn't keep is removed", Default: "off", Example: `BACKUP_EXPIRE_SCHEDULE="0 4 * * *"`, set: cadence(recovery.Expire)},
 		{Name: "BACKUP_DRILL_SCHEDULE", Group: "schedule", Help: "when a restore is tried out", Default: "off", Example: `BACKUP_DRILL_SCHEDULE="0 6 * * sun"`, set: cadence(recovery.Drill)},
-		{Name: "BACKUP_WINDOW", Group: "retention", Help: "every moment since then can be restored to", Default: "7d", Example: "BACKUP_WINDOW=14d", set: span(func(c *Config) *time.Duration { return &c.Policy.Window })},
+		{Name: "BACKUP_WINDOW", Group: "retention", Help: "every moment since then can be restored to", Example: "BACKUP_WINDOW=14d", set: span(func(c *Config) *time.Duration { return &c.Policy.Window })},
 		{Name: "BACKUP_KEEP", Group: "retention", Help: "keep the newest N", Example: "BACKUP_KEEP=3", set: count(func(c *Config) *int { return &c.Policy.Count })},
 		{Name: "BACKUP_KEEP_AGE", Group: "retention", Help: "keep those younger", Example: "BACKUP_KEEP_AGE=30d", set: span(func(c *Config) *time.Duration { return &c.Policy.Age })},
 		{Name: "BACKUP_KEEP_DAILY", Group: "retention", Help: "keep one of each of the last N days", Example: "BACKUP_KEEP_DAILY=7", set: count(func(c *Config) *int { return &c.Policy.Daily })},

@@ -45,6 +45,7 @@ func (f *repoFlags) verify(cmd *cobra.Command, o *output, ids []string, stalest 
 		return err
 	}
 	var bad []error
+	named := len(ids) > 0
 	if len(ids) == 0 {
 		heads, err := c.Backups(ctx)
 		if err != nil && !errors.Is(err, backup.ErrDamaged) {
@@ -64,6 +65,9 @@ func (f *repoFlags) verify(cmd *cobra.Command, o *output, ids []string, stalest 
 	for _, id := range ids {
 		began := time.Now()
 		r, err := v.Verify(ctx, id, o.progress(cmd.ErrOrStderr()))
+		if errors.Is(err, backup.ErrNotFound) && !named {
+			continue // it expired meanwhile
+		}
 		if err != nil {
 			return err
 		}

@@ -58,6 +58,9 @@ func (r *Runner) watch(ctx context.Context, k Kind) {
 		if !ok || time.Now().Before(pause) || !f.At.After(known) {
 			continue
 		}
+		if k != Backup && len(f.Heads) == 0 {
+			continue // there is nothing yet that it could work on
+		}
 		if _, due := r.Monitor.Schedule.Due(k, f.Attempts[k], time.Now()); !due {
 			continue
 		}

@@ -115,7 +115,7 @@ func (d *daemon) attachRecovery(s *server.Server, b *backupSettings) error {
 	k := &recoveryKeeper{d: d, config: config}
 	d.recovery = k
 	k.monitor = &recovery.Monitor{
-		Look: func(ctx context.Context) (recovery.Facts, error) { return backupcmd.Look(ctx) },
+		Look:  func(ctx context.Context) (recovery.Facts, error) { return backupcmd.Look(ctx) },
 		Raise: k.raise, Schedule: config.Schedule, Limits: config.Objectives, Log: d.log.With("logger", "recovery"),
 		Keep: func(seen []recovery.Position) error { return local.WritePositions(d.cfg.DataDir, seen) },
 	}

@@ -3,13 +3,28 @@
 package backupcmd
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
+
+	"github.com/covetpy/covet/ops/console"
 )
 
-// Commands returns the commands for covetctl to add. from says where settings are from that the environment hasn't been
-// given by a person; nil: all are.
-func Commands(from Sources) []*cobra.Command {
-	return []*cobra.Command{backupCommand(from), walCommand(), restoreCommand()}
+// Host is what the commands need of the program that they are part of.
+type Host struct {
+	Sources Sources // where settings are from that nobody gave the environment
+	// Service reaches the service whose database is restored: covetd, or its journal where it doesn't run. A port that is an
+	// io.Closer is closed after use. nil: there is none.
+	Service func(ctx context.Context) (console.Port, error)
+	// StateDir is where the records of restores are kept; nil: in the user's state folder.
+	StateDir func() string
+	// Flags are those by which another process of this program finds the same service; nil: none are needed.
+	Flags func() []string
+}
+
+// Commands returns the commands for covetctl to add.
+func Commands(h Host) []*cobra.Command {
+	return []*cobra.Command{backupCommand(h.Sources), walCommand(), restoreCommand(h)}
 }
 
 func backupCommand(from Sources) *cobra.Command {

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == programName {
 		root := &cobra.Command{Use: "covetctl", SilenceUsage: true, SilenceErrors: true}
 		from, err := backupcmd.Adopt(os.Args[1:], os.Getenv, os.Setenv)
-		root.AddCommand(backupcmd.Commands(from)...)
+		root.AddCommand(backupcmd.Commands(backupcmd.Host{Sources: from})...)
 		if err == nil {
 			err = root.ExecuteContext(context.Background())
 		}

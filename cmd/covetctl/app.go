@@ -28,6 +28,7 @@ type app struct {
 	terminal func(io.Writer) bool    // whether a person looks at it
 	wait     func() <-chan time.Time // paces the attempts to reconnect
 	columns  func(w io.Writer) int   // of the terminal
+	cluster  console.Port            // on Kubernetes, once it was opened
 }
 
 // globals are the flags that every command has.
@@ -37,6 +38,7 @@ type globals struct {
 	accessible              bool
 	theme                   string
 	timeout                 time.Duration
+	cluster                 clusterFlags
 }
 
 func newApp(args []string, in io.Reader, out, err io.Writer, env func(string) string, p parts) *app {

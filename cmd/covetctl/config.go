@@ -56,7 +56,7 @@ func (p *page) checks(checks []check) {
 func (a *app) checkCovetd(ctx context.Context) ([]check, error) {
 	path, _ := a.socket()
 	out := []check{a.checkSocket(path)}
-	port, err := a.connect()
+	port, err := a.connect(ctx)
 	if err != nil {
 		return append(out, failed("covetd", err)), err
 	}

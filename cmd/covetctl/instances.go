@@ -17,7 +17,7 @@ func (a *app) instancesCommand() *cobra.Command {
 		Long:    "Show every running copy of every release: its state, why it is not ready, and what it does and uses.",
 		Example: "covetctl instances\ncovetctl instances --release v1.2.0\ncovetctl instances -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
-			port, err := a.connect()
+			port, err := a.connect(c.Context())
 			if err != nil {
 				return err
 			}

@@ -59,6 +59,7 @@ func (a *app) globalFlags(c *cobra.Command) {
 	f := c.PersistentFlags()
 	f.StringVar(&a.flags.socket, "socket", "", "covetd's socket (env COVET_SOCKET)")
 	f.StringVar(&a.flags.dataDir, "data-dir", "", "covetd's data directory, for when it does not run (env COVET_DATA_DIR)")
+	a.clusterFlags(c)
 	f.StringVarP(&a.flags.output, "output", "o", "table", "table, json or yaml")
 	f.BoolVar(&a.flags.noColor, "no-color", false, "no colours (env NO_COLOR)")
 	f.BoolVarP(&a.flags.quiet, "quiet", "q", false, "only names and errors")

@@ -23,6 +23,9 @@ func (a *app) run(ctx context.Context) int {
 	root := a.root()
 	root.SetHelpFunc(func(*cobra.Command, []string) { help = true })
 	err := root.ExecuteContext(ctx)
+	if cerr := a.leaveCluster(); err == nil {
+		err = cerr
+	}
 	if err == nil && help {
 		err = a.help(ctx)
 	}

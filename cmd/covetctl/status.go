@@ -50,6 +50,9 @@ func (a *app) open(ctx context.Context) error {
 	if a.parts.tui == nil || !a.human() || !a.terminal(a.out) {
 		return a.status(ctx)
 	}
+	if t, ok, err := a.target(); ok || err != nil {
+		return a.openOnCluster(ctx, t, err)
+	}
 	socket, _ := a.socket()
 	return a.parts.tui(ctx, adminclient.New(socket), tuiOptions{
 		Socket: socket, NoColor: !a.style(a.out).Color, ASCII: a.flags.ascii, Accessible: a.flags.accessible, Theme: a.flags.theme,
@@ -203,7 +206,7 @@ func severityTone(s health.Severity) render.Tone {
 
 // watchStatus shows the status again and again.
 func (a *app) watchStatus(ctx context.Context) error {
-	port, err := a.connect()
+	port, err := a.connect(ctx)
 	if err != nil {
 		return err
 	}

@@ -98,7 +98,7 @@ losing a request.`,
 	flags.StringVar(&from.dataDir, "data-dir", "", "where state is kept (DATA_DIR, COVET_DATA_DIR)")
 	flags.StringVar(&from.listen, "listen", "", "address of the public listener, such as :8000 (LISTEN)")
 	flags.StringArrayVar(&from.set, "set", nil, "one setting as NAME=VALUE; may be given often")
-	cmd.AddCommand(configCommand(&from, environ, std), versionCommand(std))
+	cmd.AddCommand(configCommand(&from, environ, std), versionCommand(std), controllerCommand(environ, std))
 	return cmd
 }
 

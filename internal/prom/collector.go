@@ -12,7 +12,7 @@ import (
 
 // Collector reads everything when it is scraped; nothing is counted twice.
 type Collector struct {
-	Stats func() proxy.Stats
+	Stats func() proxy.Stats // nil where another program balances
 	State func() rollout.State
 	Seen  func() rollout.Snapshot
 }
@@ -55,10 +55,11 @@ func (c *Collector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (c *Collector) Collect(out chan<- prometheus.Metric) {
-	stats, seen, state := c.Stats(), c.Seen(), c.State()
-	collectStats(out, stats)
-	collectInstances(out, seen)
-	collectState(out, state)
+	if c.Stats != nil {
+		collectStats(out, c.Stats())
+	}
+	collectInstances(out, c.Seen())
+	collectState(out, c.State())
 }
 
 var classes = [6]string{"0xx", "1xx", "2xx", "3xx", "4xx", "5xx"}

@@ -15,8 +15,8 @@ import (
 // Repository is where the backups and the WAL of services live.
 type Repository struct {
 	Store  Store
-	Codecs Codecs // that a reader understands
-	Where  string // for messages: file:///var/backups, s3://bucket/prefix
+	Codecs Codecs  // that a reader understands
+	Where  string  // for messages: file:///var/backups, s3://bucket/prefix
 	Sealer *Sealer // encrypts; nil: nothing is encrypted
 }
 

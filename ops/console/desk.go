@@ -44,6 +44,8 @@ type Desk struct {
 	Keeper   *rollout.Keeper
 	Live     Live     // nil when covetd is not running and only its journal is at hand
 	Verifier Verifier // nil likewise
+	Surveyor Surveyor // nil where the platform does exactly as it is told
+	Recorder Recorder // nil where a request to record a release says all of it
 	Info     Info
 	Matrix   health.Matrix
 	Burn     func(now time.Time) []Burn // nil likewise

@@ -34,7 +34,11 @@ func (d *Desk) rollback(ctx context.Context, s rollout.State, who string, body [
 	if err := d.verify(ctx, to); err != nil {
 		return nil, nil, err
 	}
-	return d.launchRollback(s, who, in, rollbackRollout(s, to, who, in.Reason))
+	r := rollbackRollout(s, to, who, in.Reason)
+	if err := d.shape(ctx, s, &r); err != nil {
+		return nil, nil, err
+	}
+	return d.launchRollback(ctx, s, who, in, r)
 }
 
 // stayBack answers whoever asks to go back while that happens already. A rollout that was to begin afterwards is called
@@ -131,8 +135,8 @@ func (d *Desk) rollbackTo(s rollout.State, in RollbackRequest) (rollout.Release,
 
 // launchRollback starts it, or, with covetd down, writes the result into the journal: the next start serves the old
 // release and never starts the bad one.
-func (d *Desk) launchRollback(s rollout.State, who string, in RollbackRequest, r rollout.Rollout) ([]journal.Event, any, error) {
-	events, answer, err := d.launch(s, who, Rollback, r, in.Common)
+func (d *Desk) launchRollback(ctx context.Context, s rollout.State, who string, in RollbackRequest, r rollout.Rollout) ([]journal.Event, any, error) {
+	events, answer, err := d.launch(ctx, s, who, Rollback, r, in.Common)
 	if err != nil || d.Live != nil || in.Plan {
 		return events, answer, err
 	}

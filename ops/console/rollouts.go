@@ -41,7 +41,10 @@ func (d *Desk) start(ctx context.Context, s rollout.State, who string, op Op, in
 	if s.Stable == "" {
 		r.Steps, r.Keep = rollout.Steps(tuning, 0, to.Manifest.Instances), 0
 	}
-	return d.launch(s, who, op, r, in.Common)
+	if err := d.shape(ctx, s, &r); err != nil {
+		return nil, nil, err
+	}
+	return d.launch(ctx, s, who, op, r, in.Common)
 }
 
 // mayStart says why a rollout may not start, or nothing.
@@ -74,9 +77,12 @@ func lockedBy(a *rollout.Rollout) error {
 func nextID(s rollout.State) string { return fmt.Sprintf("r-%d", s.Count+1) }
 
 // launch answers with the plan of a rollout, or with the events that begin it.
-func (d *Desk) launch(s rollout.State, who string, op Op, r rollout.Rollout, c Common) ([]journal.Event, any, error) {
+func (d *Desk) launch(ctx context.Context, s rollout.State, who string, op Op, r rollout.Rollout, c Common) ([]journal.Event, any, error) {
 	plan := planRollout(s, op, r, d.now())
-	plan.Service, plan.Env = d.Info.Service, d.Info.Environment
+	plan.Service, plan.Env, plan.shown = d.Info.Service, d.Info.Environment, c.Plan
+	if err := d.survey(ctx, s, r, &plan); err != nil {
+		return nil, nil, err
+	}
 	if c.Plan {
 		return nil, plan, nil
 	}

@@ -4,6 +4,7 @@ package console
 
 import (
 	"context"
+	"encoding/json"
 	"iter"
 	"time"
 
@@ -71,6 +72,12 @@ type Target struct {
 type AddReleaseRequest struct {
 	Version  string           `json:"version"`
 	Manifest rollout.Manifest `json:"manifest"`
+
+	// What follows is for a platform of containers, where the manifest is made of what runs there.
+	Images   []string          `json:"images,omitempty"`   // IMAGE, or CONTAINER=IMAGE
+	Env      map[string]string `json:"env,omitempty"`      // for the container the image is of
+	Template json.RawMessage   `json:"template,omitempty"` // a Deployment, instead of the one that runs
+	Unpinned bool              `json:"unpinned,omitempty"` // even though no digest can be found for an image
 }
 
 // StartRequest asks for a rollout to a release.
@@ -119,6 +126,8 @@ type Plan struct {
 	Duration journal.Duration `json:"duration"`           // expected, without waiting for approvals
 	Undo     string           `json:"undo"`               // what going back costs
 	At       time.Time        `json:"at"`
+
+	shown bool // to a person: nothing is done
 }
 
 // PlanStep is one line of a plan.

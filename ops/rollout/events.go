@@ -58,7 +58,8 @@ type EndData struct {
 
 // Adoption says which release serves without a rollout having brought it there.
 type Adoption struct {
-	Instances int `json:"instances"`
+	Instances int    `json:"instances"`
+	Previous  string `json:"previous,omitempty"` // what a rollback goes to; empty leaves it as it is
 }
 
 func event(now time.Time, by string, kind journal.Kind, subject string, data any) journal.Event {

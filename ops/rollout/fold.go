@@ -33,6 +33,9 @@ func Fold(s State, e journal.Event) (State, error) {
 			return s, err
 		}
 		s.Stable, s.Instances = e.Subject, a.Instances
+		if a.Previous != "" {
+			s.Previous = a.Previous
+		}
 		return s, nil
 	case WarmRetired:
 		s.Warm = nil
@@ -112,6 +115,7 @@ func foldProgress(r *Rollout, e journal.Event) error {
 		// Time spent paused counts for neither the bake nor the deadline.
 		r.PhaseAt = r.PhaseAt.Add(e.At.Sub(r.PausedAt))
 		r.Paused, r.PausedBy, r.PausedAt = false, "", time.Time{}
+		r.Resumes++
 	case RolloutAborting:
 		var a AbortData
 		if err := e.Decode(&a); err != nil {

@@ -11,6 +11,7 @@ import (
 type access struct {
 	at       time.Time // when it ended
 	id       string
+	trace    string
 	method   string
 	path     string
 	clientIP string
@@ -53,6 +54,10 @@ func appendAccessJSON(buf []byte, a *access, s *stamp) []byte {
 	buf = append(buf, a.level().String()...)
 	buf = append(buf, `","message":"request","logger":"access","request_id":"`...)
 	buf = append(buf, a.id...) // only letters, digits and -_.: pass requestID
+	if a.trace != "" {
+		buf = append(buf, `","trace_id":"`...)
+		buf = append(buf, a.trace...)
+	}
 	buf = append(buf, `","method":`...)
 	buf = appendJSONString(buf, a.method)
 	buf = append(buf, `,"path":`...)
@@ -87,6 +92,10 @@ func appendAccessText(buf []byte, a *access, s *stamp) []byte {
 	buf = append(buf, a.clientIP...)
 	buf = append(buf, " request_id="...)
 	buf = append(buf, a.id...)
+	if a.trace != "" {
+		buf = append(buf, " trace_id="...)
+		buf = append(buf, a.trace...)
+	}
 	return append(buf, '\n')
 }
 

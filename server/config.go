@@ -44,6 +44,8 @@ type Config struct {
 
 	ReadHeaderTimeout time.Duration
 	ReadTimeout       time.Duration // of a whole request; 0: none, for streams
+	BodyGrace         time.Duration // how long the sender of a body may be silent, and take for a short one; 0: for ever
+	BodyMinRate       int64         // bytes a second that a longer body must come at
 	WriteTimeout      time.Duration // of a whole response; 0: none, for streams
 	IdleTimeout       time.Duration
 	MaxHeaderBytes    int64
@@ -55,10 +57,16 @@ type Config struct {
 	PrometheusEnabled bool
 	PrometheusPort    string // address of a listener for /metrics alone; empty: on the public one
 
-	Security SecurityConfig
-	Data     DataConfig
-	Notices  NoticeConfig
-	App      AppConfig
+	Externals       []External    // other services that readiness asks
+	ExternalTimeout time.Duration // how long each may take to answer
+
+	Security   SecurityConfig
+	Data       DataConfig
+	Notices    NoticeConfig
+	Assets     AssetsConfig
+	Observe    ObserveConfig
+	WebSockets WebSocketConfig
+	App        AppConfig
 
 	loaded bool // by Load, which has filled in the defaults: a zero is meant
 }
@@ -91,7 +99,11 @@ func (c Config) withDefaults() Config {
 	orTime(&c.HandoverTimeout, def.HandoverTimeout)
 	orTime(&c.HandoverDrain, def.HandoverDrain)
 	orTime(&c.ReadHeaderTimeout, def.ReadHeaderTimeout)
+	orTime(&c.BodyGrace, def.BodyGrace)
 	orTime(&c.IdleTimeout, def.IdleTimeout)
+	if c.BodyMinRate == 0 {
+		c.BodyMinRate = def.BodyMinRate
+	}
 	if c.MaxHeaderBytes == 0 {
 		c.MaxHeaderBytes = def.MaxHeaderBytes
 	}
@@ -101,6 +113,9 @@ func (c Config) withDefaults() Config {
 	c.Security.fill()
 	c.Data.fill()
 	orNumber(&c.Notices.SMTPPort, defaultNotices().SMTPPort)
+	c.Observe.fill()
+	orText(&c.Assets.StaticURL, def.Assets.StaticURL)
+	orTime(&c.ExternalTimeout, def.ExternalTimeout)
 	return c
 }
 
@@ -129,6 +144,8 @@ func defaultConfig(getenv func(string) string) Config {
 		HandoverTimeout:   time.Minute,
 		HandoverDrain:     5 * time.Minute,
 		ReadHeaderTimeout: 10 * time.Second,
+		BodyGrace:         20 * time.Second,
+		BodyMinRate:       240,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		MaxBodyBytes:      10 << 20,
@@ -137,6 +154,10 @@ func defaultConfig(getenv func(string) string) Config {
 		Security:          defaultSecurity(),
 		Data:              defaultData(),
 		Notices:           defaultNotices(),
+		Assets:            defaultAssets(),
+		Observe:           defaultObserve(),
+		WebSockets:        defaultWebSockets(),
+		ExternalTimeout:   defaultCheckTimeout,
 		App:               AppConfig{Workers: runtime.GOMAXPROCS(0), ReadyPath: "/health/ready"},
 	}
 }
@@ -158,7 +179,8 @@ func defaultDataDir(getenv func(string) string, uid int) string {
 
 // settings is the reference of all configuration, bound to the fields of c, which holds the defaults.
 func (c *Config) settings() []Setting {
-	return slices.Concat(c.serviceSettings(), c.serverSettings(), c.Security.settings(), c.Data.settings(), c.Notices.settings(), c.appSettings())
+	return slices.Concat(c.serviceSettings(), c.serverSettings(), c.Security.settings(), c.Data.settings(), c.Notices.settings(), c.Assets.settings(),
+		c.Observe.settings(), c.externalSettings(), c.WebSockets.settings(), c.appSettings())
 }
 
 func (c *Config) serviceSettings() []Setting {
@@ -189,6 +211,8 @@ func (c *Config) serverSettings() []Setting {
 		{Name: "HANDOVER_DRAIN", Help: "how long requests may go on in the old process after a hand-over", Example: "HANDOVER_DRAIN=5m", Default: c.HandoverDrain.String(), Set: Duration(&c.HandoverDrain)},
 		{Name: "READ_HEADER_TIMEOUT", Help: "time a client has to send its headers", Example: "READ_HEADER_TIMEOUT=10s", Default: c.ReadHeaderTimeout.String(), Set: Duration(&c.ReadHeaderTimeout)},
 		{Name: "READ_TIMEOUT", Help: "time a client has to send a whole request; 0: no limit", Example: "READ_TIMEOUT=30s", Default: "0s", Set: Duration(&c.ReadTimeout)},
+		{Name: "BODY_GRACE", Help: "how long the sender of a body may be silent; 0: no limit", Example: "BODY_GRACE=20s", Default: c.BodyGrace.String(), Set: Duration(&c.BodyGrace)},
+		{Name: "BODY_MIN_RATE", Help: "bytes a second that a body must come at after BODY_GRACE; 0: any", Example: "BODY_MIN_RATE=240B", Default: fmt.Sprint(c.BodyMinRate), Set: Bytes(&c.BodyMinRate)},
 		{Name: "WRITE_TIMEOUT", Help: "time a whole response may take; 0: no limit", Example: "WRITE_TIMEOUT=1m", Default: "0s", Set: Duration(&c.WriteTimeout)},
 		{Name: "IDLE_TIMEOUT", Help: "how long an idle connection is kept", Example: "IDLE_TIMEOUT=2m", Default: c.IdleTimeout.String(), Set: Duration(&c.IdleTimeout)},
 		{Name: "MAX_HEADER_BYTES", Help: "largest request header", Example: "MAX_HEADER_BYTES=64KiB", Default: "64KiB", Set: Bytes(&c.MaxHeaderBytes)},
@@ -219,6 +243,7 @@ func (c *Config) derive(given func(name string) bool) {
 	if !given("ADMIN_SOCKET") {
 		c.AdminSocket = filepath.Join(c.DataDir, "covetd.sock")
 	}
+	c.Observe.derive()
 	if c.Debug {
 		c.LogLevel = slog.LevelDebug
 	}
@@ -254,5 +279,5 @@ func (c *Config) conflicts() []Fault {
 	if n := len(c.AdminSocket); n > maxSocketPath {
 		add("ADMIN_SOCKET", fmt.Sprintf("path of %d bytes is longer than a unix socket's may be (%d)", n, maxSocketPath), "ADMIN_SOCKET=/run/covet/covetd.sock")
 	}
-	return slices.Concat(out, c.Security.conflicts(c), c.Data.conflicts(c.Environment), c.Notices.conflicts())
+	return slices.Concat(out, c.Security.conflicts(c), c.Data.conflicts(c.Environment), c.Notices.conflicts(), c.Assets.conflicts())
 }

@@ -85,7 +85,7 @@ func (e *encoder) WriteHeader(status int) {
 	}
 	e.status = status
 	if status == http.StatusNoContent || status == http.StatusNotModified || status == http.StatusPartialContent {
-		e.stream()
+		_ = e.stream() // nothing is held back yet that could fail to be sent
 	}
 }
 

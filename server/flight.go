@@ -20,6 +20,7 @@ type flightShard struct {
 	mu    sync.Mutex
 	head  *response
 	count int
+	bytes [2]int64 // of bodies, in and out, of requests that are over
 	_     [64]byte // shards on cache lines of their own
 }
 
@@ -51,7 +52,21 @@ func (s *flightShard) remove(w *response) {
 	}
 	w.next, w.prev = nil, nil
 	s.count--
+	s.bytes[0] += w.received()
+	s.bytes[1] += w.bytes
 	s.mu.Unlock()
+}
+
+// bytes returns how much came (0) or went (1) in bodies.
+func (f *flight) bytes(direction int) float64 {
+	var n int64
+	for i := range f.shards {
+		s := &f.shards[i]
+		s.mu.Lock()
+		n += s.bytes[direction]
+		s.mu.Unlock()
+	}
+	return float64(n)
 }
 
 // count returns how many requests are being served.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"mime"
 	"net/http"
+	"os"
 	"strings"
 
 	"github.com/covetpy/covet/server/auth"
@@ -54,6 +55,8 @@ func fields(w http.ResponseWriter, r *http.Request, names ...string) (map[string
 	status := http.StatusBadRequest
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 		status = http.StatusRequestEntityTooLarge
+	} else if errors.Is(err, os.ErrDeadlineExceeded) {
+		status, err = http.StatusRequestTimeout, errors.New("the body did not arrive in time")
 	}
 	writeProblem(w, r, status, err.Error())
 	return nil, false
@@ -67,7 +70,7 @@ func readFields(r *http.Request) (map[string]string, error) {
 		return nil, errors.New("the body must be application/json or application/x-www-form-urlencoded")
 	case kind == "application/json":
 		if err := json.NewDecoder(r.Body).Decode(&got); err != nil {
-			if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+			if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) || errors.Is(err, os.ErrDeadlineExceeded) {
 				return nil, err
 			}
 			return nil, errors.New("the body is no JSON object of texts")

@@ -12,8 +12,11 @@ import (
 type logging struct {
 	sink   *logSink
 	root   *slog.Logger
-	level  slog.Level
-	encode func(buf []byte, a *access, s *stamp) []byte
+	report *errorReport
+	// unreported writes as the server does, of what is told to others in another way.
+	unreported *slog.Logger
+	level      slog.Level
+	encode     func(buf []byte, a *access, s *stamp) []byte
 }
 
 // newLogging opens the log that cfg asks for. out replaces standard error, for tests and embedding.
@@ -30,13 +33,17 @@ func newLogging(cfg Config, out io.Writer) (*logging, error) {
 	}
 	l := &logging{sink: newLogSink(out), level: cfg.LogLevel}
 	options := &slog.HandlerOptions{Level: cfg.LogLevel, ReplaceAttr: frameworkNames}
+	var base slog.Handler
 	if textFormat(cfg, out) {
-		l.root = slog.New(slog.NewTextHandler(l.sink, options))
+		base = slog.NewTextHandler(l.sink, options)
 		l.encode = appendAccessText
 	} else {
-		l.root = slog.New(slog.NewJSONHandler(l.sink, options))
+		base = slog.NewJSONHandler(l.sink, options)
 		l.encode = appendAccessJSON
 	}
+	l.report = &errorReport{}
+	l.root = slog.New(&logHandler{Handler: base, report: l.report})
+	l.unreported = slog.New(&logHandler{Handler: base, report: &errorReport{}, name: "server"})
 	return l, nil
 }
 

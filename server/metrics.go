@@ -36,11 +36,12 @@ var durationBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 
 // metrics holds the framework's request metrics. Series are looked up by endpoint and method in a map that is replaced,
 // never changed, so that a request takes no lock.
 type metrics struct {
-	registry *prometheus.Registry
-	requests *prometheus.CounterVec
-	duration *prometheus.HistogramVec
-	mu       sync.Mutex // held to replace series
-	series   atomic.Pointer[map[seriesKey]*series]
+	registry  *prometheus.Registry
+	requests  *prometheus.CounterVec
+	duration  *prometheus.HistogramVec
+	customers *customers
+	mu        sync.Mutex // held to replace series
+	series    atomic.Pointer[map[seriesKey]*series]
 }
 
 type seriesKey struct {
@@ -55,8 +56,8 @@ type series struct {
 	statuses [500]atomic.Pointer[prometheus.Counter] // by status from 100 to 599
 }
 
-// newMetrics makes the registry. connections is read when somebody looks.
-func newMetrics(connections, lostLogBytes func() float64) *metrics {
+// newMetrics makes the registry. connections and the others are read when somebody looks.
+func newMetrics(connections, lostLogBytes, bytesIn, bytesOut func() float64) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -66,12 +67,14 @@ func newMetrics(connections, lostLogBytes func() float64) *metrics {
 			Name: "covetpy_request_duration_seconds", Help: "Time from a request's headers to the end of its answer; upgraded connections are left out.",
 			Buckets: durationBuckets,
 		}, []string{"method", "endpoint"}),
+		customers: newCustomers(),
 	}
 	m.series.Store(&map[seriesKey]*series{})
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.requests, m.duration,
+		m.requests, m.duration, m.customers,
+		bytesProcessed("in", bytesIn), bytesProcessed("out", bytesOut),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "covetpy_active_connections", Help: "Open connections of the public listener.",
 		}, connections),
@@ -80,6 +83,14 @@ func newMetrics(connections, lostLogBytes func() float64) *metrics {
 		}, lostLogBytes),
 	)
 	return m
+}
+
+// bytesProcessed counts bodies; heads and upgraded connections are left out.
+func bytesProcessed(direction string, count func() float64) prometheus.Collector {
+	return prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "covetpy_bytes_processed_total", Help: "Bytes of bodies of requests (in) and of answers (out).",
+		ConstLabels: prometheus.Labels{"direction": direction},
+	}, count)
 }
 
 // observe counts an answered request.

@@ -26,7 +26,7 @@ type PageOptions struct {
 
 // CachePages is middleware that keeps the answers to GET and HEAD as a shared cache may (RFC 9111): never one to a request
 // with Authorization or of a known user, nor one that sets a cookie or says private, no-store or no-cache; one to a
-// request with cookies only where the answer says public or s-maxage. Of many who ask for the same at once, one runs the
+// request with cookies only where the answer says public or s-maxage. Releases (Config.Version) do not share pages. Of many who ask for the same at once, one runs the
 // handler. Cache-Status (RFC 9211) says where an answer comes from.
 func (s *Server) CachePages(o PageOptions) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
@@ -35,7 +35,7 @@ func (s *Server) CachePages(o PageOptions) func(http.Handler) http.Handler {
 				next.ServeHTTP(w, r)
 				return
 			}
-			servePage(s.cache, o, w, r, next)
+			servePage(s.cache, s.cfg.Version, o, w, r, next)
 		})
 	}
 }
@@ -54,8 +54,8 @@ func mayAskCache(r *http.Request) bool {
 // errNotKept tells those who wait for another's answer that it is for him alone.
 var errNotKept = errors.New("the answer is not to be kept")
 
-func servePage(c *cache.Cache, o PageOptions, w http.ResponseWriter, r *http.Request, next http.Handler) {
-	key := pageKey(r, o.Vary)
+func servePage(c *cache.Cache, version string, o PageOptions, w http.ResponseWriter, r *http.Request, next http.Handler) {
+	key := pageKey(version, r, o.Vary)
 	var mine *recorder // where this request is the one that ran the handler
 	// The handler uses the request, which must not be given back while it does: who runs it waits for it.
 	text, err := c.Bytes(context.WithoutCancel(r.Context()), key, func(context.Context) ([]byte, cache.Options, error) {
@@ -85,9 +85,9 @@ func servePage(c *cache.Cache, o PageOptions, w http.ResponseWriter, r *http.Req
 
 // pageKey names what is asked for. HEAD is answered from what GET left, and so has a key of its own only where it was
 // asked for first.
-func pageKey(r *http.Request, vary []string) string {
+func pageKey(version string, r *http.Request, vary []string) string {
 	var b strings.Builder
-	b.WriteString("page:" + r.Method + " " + r.Host + r.URL.RequestURI())
+	b.WriteString("page:" + version + " " + r.Method + " " + r.Host + r.URL.RequestURI())
 	for _, name := range vary {
 		b.WriteString("\n" + strings.Join(r.Header.Values(name), ","))
 	}
@@ -246,9 +246,11 @@ type storedPage struct {
 var hopHeaders = []string{headerRequestID, "Connection", "Date", "Ratelimit", "Ratelimit-Policy", "Cache-Status", "Content-Length", consistencyHeader}
 
 func (p *recorder) encode(now time.Time) []byte {
-	h := p.header.Clone()
-	for _, name := range hopHeaders {
-		delete(h, name)
+	h := http.Header{}
+	for name, values := range p.header {
+		if !slices.Contains(hopHeaders, name) && !slices.Equal(values, p.before[name]) {
+			h[name] = values // what was there before the handler ran is of this request
+		}
 	}
 	head, err := json.Marshal(storedPage{Status: cmpStatus(p.status), Header: h, At: now})
 	if err != nil {

@@ -20,6 +20,7 @@ type requestContext struct {
 	route    *chi.Context
 	id       [1]string
 	rate     [1]string // value of the RateLimit header, or ""
+	traceID  string    // 32 hexadecimal digits, or ""
 	clientIP string
 
 	session *pg.Session // how far the client's writes have come; nil where there is nothing but the primary to read
@@ -50,6 +51,14 @@ func (c *requestContext) Value(key any) any {
 func RequestID(ctx context.Context) string {
 	if c, ok := ctx.Value(requestContextKey{}).(*requestContext); ok {
 		return c.id[0]
+	}
+	return ""
+}
+
+// TraceID returns the id of the trace that the request of ctx belongs to, or "".
+func TraceID(ctx context.Context) string {
+	if c, ok := ctx.Value(requestContextKey{}).(*requestContext); ok {
+		return c.traceID
 	}
 	return ""
 }

@@ -16,6 +16,9 @@ import (
 	"github.com/covetpy/covet/server/jobs"
 	"github.com/covetpy/covet/server/pg"
 	"github.com/covetpy/covet/server/redisdb"
+	"github.com/covetpy/covet/server/sentry"
+	"github.com/covetpy/covet/server/tracing"
+	"github.com/covetpy/covet/server/ws"
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -29,6 +32,8 @@ type Server struct {
 	metrics *metrics
 	health  *Health
 
+	sentry    *sentry.Reporter // nil without SENTRY_DSN
+	tracer    *tracing.Tracer  // nil without a collector
 	cross     *crossOrigin
 	redis     *redisdb.DB // nil without REDIS_URL
 	db        *pg.DB      // nil without DATABASE_URL
@@ -38,7 +43,9 @@ type Server struct {
 	limits    *rateLimits                 // nil without limits
 	identity  *identity                   // nil without tokens
 	logins    map[string]http.HandlerFunc // the runtime's routes for tokens, by path
-	tls       *tls.Config                 // of the public listener; nil: plain HTTP
+	sockets   *ws.Registry
+	assets    *assets     // nil without STATIC_DIR
+	tls       *tls.Config // of the public listener; nil: plain HTTP
 	router    *chi.Mux
 	fallback  http.Handler
 	own       map[string]http.Handler // the runtime's own pages, by path
@@ -98,7 +105,9 @@ func New(cfg Config, opts ...Option) (*Server, error) {
 	s := &Server{cfg: cfg, log: log, logger: log.logger("server"), executable: executable, startedCh: make(chan struct{})}
 	s.metrics = newMetrics(
 		func() float64 { return float64(s.conns.count()) },
-		func() float64 { return float64(log.sink.lost.Load()) })
+		func() float64 { return float64(log.sink.lost.Load()) },
+		func() float64 { return s.flight.bytes(0) },
+		func() float64 { return s.flight.bytes(1) })
 	s.health = &Health{version: cfg.Version, phase: s.phase}
 	s.responses.New = func() any {
 		w := &response{server: s}
@@ -109,6 +118,14 @@ func New(cfg Config, opts ...Option) (*Server, error) {
 	s.router.NotFound(notFound)
 	s.router.MethodNotAllowed(methodNotAllowed)
 	s.own = s.ownPages()
+	if err := s.openObservers(); err != nil {
+		return nil, err
+	}
+	s.openWebSockets()
+	if err := s.openAssets(); err != nil {
+		return nil, err
+	}
+	s.checkExternals()
 	if s.cross, err = newCrossOrigin(cfg.Security, s.metrics.registry); err != nil {
 		return nil, err
 	}

@@ -106,6 +106,19 @@ func Duration(dst *time.Duration) func(string) error {
 	}
 }
 
+// positive returns a Set function for a span of time that is not zero.
+func positive(dst *time.Duration) func(string) error {
+	return func(v string) error {
+		if err := Duration(dst)(v); err != nil {
+			return err
+		}
+		if *dst == 0 {
+			return errors.New("is zero")
+		}
+		return nil
+	}
+}
+
 // Bytes returns a Set function for a size such as 10MiB, 64KB or 1048576.
 func Bytes(dst *int64) func(string) error {
 	return func(v string) error {

@@ -17,9 +17,15 @@ const maxHold = 10 * time.Second
 func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	w := s.begin(rw, r)
 	defer w.end()
+	if r.ContentLength != 0 {
+		w.request.Body = w.pace(r.Body)
+	}
 	if page, ok := s.own[r.URL.Path]; ok {
 		w.own = true
 		page.ServeHTTP(w, w.request)
+		return
+	}
+	if s.assets.serve(w, w.request) {
 		return
 	}
 	if s.starting.Load() && !s.awaitStart(w) {
@@ -36,7 +42,7 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		writeProblem(w, w.request, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", limit))
 		return
 	case r.ContentLength != 0:
-		w.request.Body = http.MaxBytesReader(rw, r.Body, limit)
+		w.request.Body = http.MaxBytesReader(rw, w.request.Body, limit)
 	}
 	if page, ok := s.logins[r.URL.Path]; ok {
 		w.pattern = r.URL.Path
@@ -60,6 +66,7 @@ func (s *Server) admit(w *response) bool {
 	user := ""
 	if w.ctx.principal != nil {
 		user = w.ctx.principal.User
+		s.metrics.customers.count(user, w.start)
 	}
 	return s.limits.admit(w, user)
 }
@@ -69,11 +76,20 @@ func (s *Server) begin(rw http.ResponseWriter, r *http.Request) *response {
 	w := s.responses.Get().(*response)
 	w.ResponseWriter = rw
 	w.start = time.Now()
-	w.status, w.bytes, w.own, w.pattern = 0, 0, false, ""
+	w.status, w.bytes, w.own, w.pattern, w.paced, w.duplex = 0, 0, false, "", nil, false
 	w.route.Reset()
 	w.route.Routes = s.router
-	w.ctx = &requestContext{Context: r.Context(), route: &w.route, clientIP: clientIP(r, s.cfg.TrustedProxies)}
+	parent := r.Context()
+	if s.tracer != nil {
+		parent = s.trace(w, r)
+	}
+	w.ctx = &requestContext{Context: parent, route: &w.route, clientIP: clientIP(r, s.cfg.TrustedProxies)}
 	w.ctx.id[0] = requestID(r.Header)
+	if w.span != nil {
+		w.ctx.traceID = w.span.TraceID
+	} else {
+		w.ctx.traceID = traceIDOf(r.Header[headerTraceparent], w.ctx.id[0])
+	}
 	if s.sessions {
 		w.ctx.resumeSession(r)
 	}
@@ -92,11 +108,14 @@ func (w *response) end() {
 	} else if w.status == 0 && w.hijacked == nil {
 		w.WriteHeader(http.StatusOK)
 	}
-	w.account()
+	w.account(panicked != nil)
+	if w.paced != nil && w.hijacked == nil {
+		w.paced.leave()
+	}
 	s := w.server
 	w.shard.remove(w)
 	if w.hijacked == nil {
-		w.ResponseWriter, w.request, w.ctx = nil, nil, nil
+		w.ResponseWriter, w.request, w.ctx, w.paced = nil, nil, nil, nil
 		s.responses.Put(w)
 	}
 	if abort {
@@ -112,8 +131,8 @@ func (w *response) recovered(v any) (abort bool) {
 		}
 		return true
 	}
-	w.server.logger.Error("a handler panicked", "panic", fmt.Sprint(v), "request_id", w.ctx.id[0],
-		"method", w.request.Method, "path", w.request.URL.Path, "stack", string(debug.Stack()))
+	w.tellPanic(v)
+	w.server.log.unreported.ErrorContext(w.ctx, "a handler panicked", "panic", fmt.Sprint(v), "method", w.request.Method, "path", w.request.URL.Path, "stack", string(debug.Stack()))
 	if w.hijacked != nil {
 		if err := w.hijacked.Close(); err != nil {
 			w.server.logger.Debug("close after a panic", "error", err)
@@ -132,13 +151,17 @@ func (w *response) recovered(v any) (abort bool) {
 }
 
 // account counts and logs the request.
-func (w *response) account() {
+func (w *response) account(panicked bool) {
 	s, took := w.server, time.Since(w.start)
-	s.metrics.observe(s.endpoint(w), w.request.Method, w.status, took, w.status == http.StatusSwitchingProtocols)
+	endpoint := s.endpoint(w)
+	s.metrics.observe(endpoint, w.request.Method, w.status, took, w.status == http.StatusSwitchingProtocols)
 	s.log.request(&access{
-		at: w.start.Add(took), id: w.ctx.id[0], method: w.request.Method, path: w.request.URL.Path, clientIP: w.ctx.clientIP,
+		at: w.start.Add(took), id: w.ctx.id[0], trace: w.ctx.traceID, method: w.request.Method, path: w.request.URL.Path, clientIP: w.ctx.clientIP,
 		status: w.status, bytes: w.bytes, duration: took, own: w.own,
 	})
+	if s.tracer != nil || s.sentry != nil {
+		w.tellObservers(endpoint, took, panicked)
+	}
 }
 
 // endpoint is the pattern of the route that answered.

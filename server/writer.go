@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/covetpy/covet/server/tracing"
 	"github.com/go-chi/chi/v5"
 )
 
@@ -22,10 +23,13 @@ type response struct {
 	bytes    int64
 	status   int // 0 until headers are sent
 	own      bool
-	pattern  string   // the endpoint where no route of the application's answers
-	hijacked net.Conn // the connection, once a handler has taken it
+	pattern  string     // the endpoint where no route of the application's answers
+	hijacked net.Conn   // the connection, once a handler has taken it
+	paced    *pacedBody // the request's body, where it has one
+	duplex   bool       // body and answer may be under way together
 
-	shard      *flightShard // links of the list of requests in flight
+	span       *tracing.Span // nil without traces
+	shard      *flightShard  // links of the list of requests in flight
 	prev, next *response
 }
 
@@ -43,6 +47,9 @@ func (w *response) WriteHeader(status int) {
 		return
 	}
 	w.status = status
+	if w.paced != nil && (w.duplex || w.request.ProtoMajor > 1) {
+		w.paced.answering()
+	}
 	h := w.Header()
 	for _, f := range securityHeaders {
 		f.set(h)

@@ -35,14 +35,13 @@ type salesView struct {
 	Total  int `json:"total_cents"`
 }
 
-// sales sums up what this process has sold.
-func (o *orders) sales(w http.ResponseWriter, _ *http.Request) {
-	o.mu.Lock()
-	view := salesView{Orders: len(o.sold)}
-	for _, sale := range o.sold {
-		view.Total += sale.Total
+// sales sums up what was sold.
+func (o *orders) sales(w http.ResponseWriter, r *http.Request) {
+	view, err := o.book.sum(r.Context())
+	if err != nil {
+		o.failed(w, r, err)
+		return
 	}
-	o.mu.Unlock()
 	writeJSON(w, http.StatusOK, view)
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"html/template"
 	"net/http"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 )
@@ -14,6 +15,9 @@ type product struct {
 	Name  string `json:"name"`
 	Price int    `json:"price_cents"`
 }
+
+// catalogueTTL is how long an answer about the catalogue is kept.
+const catalogueTTL = 30 * time.Second
 
 // catalogue is the whole stock, in the order it is shown.
 var catalogue = []product{

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/covetpy/covet/server"
+	"github.com/covetpy/covet/server/auth"
+	"github.com/covetpy/covet/server/pg"
 	"github.com/go-chi/chi/v5"
 )
 
@@ -35,6 +37,9 @@ type order struct {
 	Lines []line    `json:"lines"`
 	Total int       `json:"total_cents"`
 	At    time.Time `json:"at"`
+
+	User        string     `json:"user,omitempty"`         // who was signed in
+	ConfirmedAt *time.Time `json:"confirmed_at,omitempty"` // when the job that follows a sale was done
 }
 
 func formatCents(c int) string { return fmt.Sprintf("€%d.%02d", c/100, c%100) }
@@ -140,17 +145,16 @@ func emptyCart(w http.ResponseWriter, _ *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// keptOrders bounds the memory that orders take.
-const keptOrders = 1000
-
-// orders are what this process has sold, the newest last.
+// orders sells carts, and shows what was sold.
 type orders struct {
+	book    ledger
+	log     *slog.Logger
 	publish func(event string)
-	mu      sync.Mutex
-	sold    []order
 }
 
-func newOrders(publish func(string)) *orders { return &orders{publish: publish} }
+func newOrders(book ledger, log *slog.Logger, publish func(string)) *orders {
+	return &orders{book: book, log: log, publish: publish}
+}
 
 func (o *orders) checkout(w http.ResponseWriter, r *http.Request) {
 	if _, err := io.Copy(io.Discard, r.Body); err != nil {
@@ -163,33 +167,46 @@ func (o *orders) checkout(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	sale := order{ID: server.RequestID(r.Context()), Lines: lines, Total: total(lines), At: time.Now().UTC()}
-	o.mu.Lock()
-	if len(o.sold) == keptOrders {
-		o.sold = append(o.sold[:0], o.sold[1:]...)
+	if p := auth.PrincipalFrom(r.Context()); p != nil {
+		sale.User = p.User
 	}
-	o.sold = append(o.sold, sale)
-	o.mu.Unlock()
+	if err := o.book.sell(r.Context(), sale); err != nil {
+		o.failed(w, r, err)
+		return
+	}
 	o.publish(fmt.Sprintf("sold for %s", formatCents(sale.Total)))
 	saveCart(w, nil)
 	writeJSON(w, http.StatusCreated, sale)
 }
 
-func (o *orders) list(w http.ResponseWriter, _ *http.Request) {
-	o.mu.Lock()
-	all := append([]order{}, o.sold...)
-	o.mu.Unlock()
+// failed answers where the ledger cannot: nothing was sold, or nobody knows.
+func (o *orders) failed(w http.ResponseWriter, r *http.Request, err error) {
+	o.log.Error("the ledger failed", "request_id", server.RequestID(r.Context()), "error", err)
+	text := "the shop cannot look into its books at present; try again"
+	if errors.Is(err, pg.ErrUnknownOutcome) {
+		text = "the order may have been taken or not: look at your orders before you try again"
+	}
+	w.Header().Set("Retry-After", "1")
+	writeError(w, http.StatusServiceUnavailable, text)
+}
+
+func (o *orders) list(w http.ResponseWriter, r *http.Request) {
+	all, err := o.book.newest(r.Context())
+	if err != nil {
+		o.failed(w, r, err)
+		return
+	}
 	writeJSON(w, http.StatusOK, all)
 }
 
 func (o *orders) show(w http.ResponseWriter, r *http.Request) {
-	id := chi.URLParam(r, "id")
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for _, sale := range o.sold {
-		if sale.ID == id {
-			writeJSON(w, http.StatusOK, sale)
-			return
-		}
+	sale, err := o.book.find(r.Context(), chi.URLParam(r, "id"))
+	switch {
+	case errors.Is(err, errNoOrder):
+		writeError(w, http.StatusNotFound, "no such order")
+	case err != nil:
+		o.failed(w, r, err)
+	default:
+		writeJSON(w, http.StatusOK, sale)
 	}
-	writeError(w, http.StatusNotFound, "no such order in this process")
 }

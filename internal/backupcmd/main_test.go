@@ -48,6 +48,8 @@ type bench struct {
 	bin  string
 	env  []string
 	repo string
+	// pgBin is the folder of PostgreSQL's binaries; empty: the newest installed version's.
+	pgBin string
 }
 
 // newBench makes an empty repository: "file" or "s3".
@@ -134,7 +136,7 @@ func (b *bench) server(settings map[string]string) *pgtest.Cluster {
 	for k, v := range settings {
 		conf[k] = v
 	}
-	return pgtest.Start(b.t, pgtest.Options{Settings: conf, Env: b.env})
+	return pgtest.Start(b.t, pgtest.Options{Settings: conf, Env: b.env, Bin: b.pgBin})
 }
 
 // flushWAL makes the server archive all that it has logged, and waits until it has.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/covetpy/covet/internal/agekeys"
 	"github.com/covetpy/covet/internal/codec"
 	"github.com/covetpy/covet/internal/file"
 	"github.com/covetpy/covet/internal/s3"
@@ -29,6 +30,7 @@ type repoFlags struct {
 	attempts                   int
 	system                     string
 	databaseURL                string
+	keys                       agekeys.Options
 }
 
 // add defines the flags that every command has.
@@ -43,6 +45,7 @@ func (f *repoFlags) add(cmd *cobra.Command) {
 	fs.StringVar(&f.kmsKey, "s3-kms-key", os.Getenv("COVET_S3_KMS_KEY"), "key for aws:kms; default the bucket's (COVET_S3_KMS_KEY)")
 	fs.IntVar(&f.attempts, "s3-attempts", 10, "how often one request to the S3 server is tried, with pauses up to 5 s")
 	fs.BoolVar(&f.virtualHost, "s3-virtual-host", os.Getenv("COVET_S3_VIRTUAL_HOST") == "true", "put the bucket into the endpoint's host name (COVET_S3_VIRTUAL_HOST)")
+	f.addKeys(fs)
 }
 
 // addCompression defines the flag of the commands that write.
@@ -57,15 +60,21 @@ func (f *repoFlags) addSystem(cmd *cobra.Command) {
 
 // addDatabase defines the flag of the commands that connect to the database.
 func (f *repoFlags) addDatabase(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.databaseURL, "database-url", os.Getenv("DATABASE_URL"), "database to connect to, with a role that has REPLICATION (DATABASE_URL)")
+	cmd.Flags().StringVar(&f.databaseURL, "database-url", os.Getenv("DATABASE_URL"), "database to connect to, with a role that has REPLICATION (DATABASE_URL, DATABASE_URL_FILE)")
 }
 
 // open returns the repository.
 func (f *repoFlags) open(ctx context.Context) (backup.Repository, error) {
-	r := backup.Repository{Codecs: codec.All(), Where: f.repo}
+	r := backup.Repository{Where: f.repo}
 	if err := backup.CheckService(f.service); err != nil {
 		return r, usage(err)
 	}
+	keys, err := f.openKeys()
+	if err != nil {
+		return r, usage(err)
+	}
+	r.Sealer = backup.NewSealer(keys, codec.All())
+	r.Codecs = r.Sealer.Codecs()
 	u, err := url.Parse(f.repo)
 	if err != nil {
 		return r, usage(fmt.Errorf("--repo %s: %w", f.repo, err))
@@ -124,6 +133,12 @@ func (f *repoFlags) cluster(ctx context.Context) (backup.Cluster, error) {
 
 // database is the address to connect to.
 func (f *repoFlags) database() (string, error) {
+	if f.databaseURL == "" {
+		var err error
+		if f.databaseURL, err = secretEnv("DATABASE_URL"); err != nil {
+			return "", usage(err)
+		}
+	}
 	if f.databaseURL == "" && os.Getenv("PGHOST") == "" {
 		return "", usage(errors.New("no database is named: set DATABASE_URL or --database-url, such as postgres://backup@db.example.com/postgres"))
 	}
@@ -133,11 +148,14 @@ func (f *repoFlags) database() (string, error) {
 // args repeats the flags for another process, such as restore_command's. Credentials stay in the environment.
 func (f *repoFlags) args() []string {
 	out := []string{"--repo", f.repo, "--service", f.service}
-	for _, o := range []struct{ flag, value string }{{"--s3-endpoint", f.endpoint}, {"--s3-region", f.region}, {"--s3-ca-file", f.caFile}} {
+	for _, o := range []struct{ flag, value string }{
+		{"--s3-endpoint", f.endpoint}, {"--s3-region", f.region}, {"--s3-ca-file", f.caFile}, {"--s3-sse", f.sse}, {"--s3-kms-key", f.kmsKey},
+	} {
 		if o.value != "" {
 			out = append(out, o.flag, o.value)
 		}
 	}
+	out = append(out, f.keyArgs()...)
 	if f.virtualHost {
 		out = append(out, "--s3-virtual-host")
 	}

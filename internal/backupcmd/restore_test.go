@@ -65,6 +65,9 @@ func (b *bench) restored(p *planned, args ...string) *pgtest.Cluster {
 	}
 	pg := pgtest.At(b.t, dir)
 	pg.Env = b.env
+	if b.pgBin != "" {
+		pg.Bin = b.pgBin
+	}
 	pg.Run()
 	pgtest.Eventually(b.t, "the restored server takes writes", func() bool {
 		return pg.One("SELECT pg_is_in_recovery()") == "false"

@@ -2,6 +2,7 @@ package pgwire
 
 import (
 	"archive/tar"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,21 +32,31 @@ type BaseBackup struct {
 	dsn string
 	o   BaseBackupOptions
 
-	c     *conn
-	start backup.Start
-	tar   *tar.Reader
-	space int // of the present archive
+	c       *conn
+	version int // server_version_num
+	start   backup.Start
+	tar     *tar.Reader
+	space   int    // of the present archive
+	below   string // where in the data directory its files are
 
 	left     int // bytes of the present data message
 	next     *archive
 	finished bool // the copy has ended
+
+	inside  map[string]string // tablespaces that lie in the data directory, by OID
+	folders []backup.File     // that come before the present archive's files
+
+	// Up to PostgreSQL 14 each archive is a copy of its own, in the order in which they were announced.
+	order []string
 }
 
 // archive is the beginning of a tar archive in the stream.
-type archive struct{ name, location string }
+type archive struct{ name string }
 
 // NewBaseBackup prepares a backup of the server that dsn names; Start connects.
-func NewBaseBackup(dsn string, o BaseBackupOptions) *BaseBackup { return &BaseBackup{dsn: dsn, o: o} }
+func NewBaseBackup(dsn string, o BaseBackupOptions) *BaseBackup {
+	return &BaseBackup{dsn: dsn, o: o, inside: map[string]string{}}
+}
 
 // Close ends the connection, and with it a backup that was not stopped.
 func (b *BaseBackup) Close() error {
@@ -55,11 +66,15 @@ func (b *BaseBackup) Close() error {
 	return b.c.close()
 }
 
-// command is the BASE_BACKUP command of PostgreSQL 15 and later. WAL is fetched separately, and the server doesn't wait
-// for its archiver: the backup is called complete only when the WAL is seen in the repository.
+// command is the BASE_BACKUP command. WAL is fetched separately, and the server doesn't wait for its archiver: the backup
+// is called complete only when the WAL is seen in the repository. The map of tablespaces is made anew by a restore;
+// asked for it, PostgreSQL 15 leaves out what lies in tablespaces inside the data directory.
 func (b *BaseBackup) command() string {
+	if b.old() {
+		return b.oldCommand()
+	}
 	opts := []string{
-		"LABEL " + quote(b.o.Label), "PROGRESS true", "WAL false", "WAIT false", "TABLESPACE_MAP true", "MANIFEST 'no'",
+		"LABEL " + quote(b.o.Label), "PROGRESS true", "WAL false", "WAIT false", "MANIFEST 'no'",
 		"VERIFY_CHECKSUMS " + strconv.FormatBool(!b.o.NoVerify),
 	}
 	if b.o.Spread {
@@ -73,6 +88,24 @@ func (b *BaseBackup) command() string {
 	return "BASE_BACKUP ( " + strings.Join(opts, ", ") + " )"
 }
 
+// old says that the server speaks the protocol of PostgreSQL 14.
+func (b *BaseBackup) old() bool { return b.version < 150000 }
+
+// oldCommand is the command as PostgreSQL 14 knows it.
+func (b *BaseBackup) oldCommand() string {
+	cmd := "BASE_BACKUP LABEL " + quote(b.o.Label) + " PROGRESS NOWAIT"
+	if !b.o.Spread {
+		cmd += " FAST"
+	}
+	if b.o.MaxRate > 0 {
+		cmd += " MAX_RATE " + strconv.Itoa(b.o.MaxRate)
+	}
+	if b.o.NoVerify {
+		cmd += " NOVERIFY_CHECKSUMS"
+	}
+	return cmd
+}
+
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
 // Start implements backup.Source.
@@ -84,6 +117,7 @@ func (b *BaseBackup) Start(ctx context.Context) (s backup.Start, err error) {
 	if err != nil {
 		return s, err
 	}
+	b.version = srv.Version
 	if err := b.c.query(b.command()); err != nil {
 		return s, err
 	}
@@ -132,12 +166,17 @@ func (b *BaseBackup) addSpace(r []string) error {
 	if kb, err := strconv.ParseInt(r[2], 10, 64); err == nil {
 		b.start.Total += kb << 10
 	}
+	b.order = append(b.order, cmp.Or(r[0], "base"))
 	if r[0] == "" {
 		return nil
 	}
 	oid, err := strconv.ParseUint(r[0], 10, 32)
 	if err != nil {
 		return fmt.Errorf("tablespace OID %q: %w", r[0], err)
+	}
+	if !path.IsAbs(r[1]) {
+		b.inside[r[0]] = r[1]
+		return nil
 	}
 	b.start.Tablespaces = append(b.start.Tablespaces, backup.Tablespace{OID: uint32(oid), Location: r[1]})
 	return nil
@@ -154,7 +193,15 @@ func (b *BaseBackup) copyBegins() error {
 	if _, err := b.c.r.Discard(n); err != nil {
 		return err
 	}
-	return b.message()
+	if !b.old() {
+		return b.message()
+	}
+	if len(b.order) == 0 {
+		return errors.New("the server announced no files")
+	}
+	b.next = &archive{b.order[0]}
+	b.order = b.order[1:]
+	return nil
 }
 
 // message reads messages until there is data of the present archive, another archive begins, or the copy ends.
@@ -165,12 +212,14 @@ func (b *BaseBackup) message() error {
 			return err
 		}
 		if typ == 'c' {
-			b.finished = true
-			_, err := b.c.r.Discard(n)
-			return err
+			return b.copyEnds(n)
 		}
 		if typ != 'd' || n == 0 {
 			return fmt.Errorf("the server sent %q within the files", typ)
+		}
+		if b.old() {
+			b.left = n
+			return nil
 		}
 		kind, err := b.c.r.ReadByte()
 		if err != nil {
@@ -193,17 +242,27 @@ func (b *BaseBackup) message() error {
 	}
 }
 
+func (b *BaseBackup) copyEnds(n int) error {
+	if _, err := b.c.r.Discard(n); err != nil {
+		return err
+	}
+	if b.old() && len(b.order) > 0 {
+		return b.copyBegins()
+	}
+	b.finished = true
+	return nil
+}
+
 func (b *BaseBackup) archiveBegins(n int) error {
 	body, err := b.c.body(n)
 	if err != nil {
 		return err
 	}
 	name, rest, ok := strings.Cut(string(body), "\x00")
-	location, _, ok2 := strings.Cut(rest, "\x00")
-	if !ok || !ok2 {
+	if !ok || !strings.HasSuffix(rest, "\x00") { // the location, which is known already
 		return errors.New("the server began an archive without a name")
 	}
-	b.next = &archive{name, location}
+	b.next = &archive{name}
 	return nil
 }
 
@@ -236,6 +295,11 @@ func (b *BaseBackup) Next() (backup.File, error) {
 				return backup.File{}, err
 			}
 		}
+		if len(b.folders) > 0 {
+			f := b.folders[0]
+			b.folders = b.folders[1:]
+			return f, nil
+		}
 		h, err := b.tar.Next()
 		if errors.Is(err, io.EOF) {
 			b.tar = nil
@@ -248,9 +312,11 @@ func (b *BaseBackup) Next() (backup.File, error) {
 			return backup.File{}, err
 		}
 		f, err := fileOf(h, b.space)
-		if f.Path != "." {
-			return f, err
+		if f.Path == "." || f.Type == backup.TypeLink && path.Dir(f.Path) == "pg_tblspc" {
+			continue // links to tablespaces are made anew from the map
 		}
+		f.Path = path.Join(b.below, f.Path)
+		return f, err
 	}
 }
 
@@ -264,10 +330,16 @@ func (b *BaseBackup) end() error {
 
 func (b *BaseBackup) openArchive() error {
 	a := b.next
-	b.next, b.space = nil, 0
+	b.next, b.space, b.below = nil, 0, ""
 	b.tar = tar.NewReader(archiveData{b})
 	oid := strings.TrimSuffix(a.name, ".tar")
 	if oid == "base" {
+		return nil
+	}
+	if b.below = b.inside[oid]; b.below != "" {
+		for _, p := range []string{path.Dir(b.below), b.below} {
+			b.folders = append(b.folders, backup.File{Path: p, Type: backup.TypeDir, Mode: 0o700, ModTime: b.start.Time.Truncate(time.Second)})
+		}
 		return nil
 	}
 	for i, t := range b.start.Tablespaces {

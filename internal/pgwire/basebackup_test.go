@@ -73,7 +73,7 @@ func TestBaseBackupYieldsTheFiles(t *testing.T) {
 	if _, ok := got["0:"+pg.One("SELECT pg_relation_filepath('u')")]; ok {
 		t.Error("an unlogged table is in the backup")
 	}
-	for _, name := range []string{"0:backup_label", "0:tablespace_map", "0:global/pg_control", "0:PG_VERSION"} {
+	for _, name := range []string{"0:backup_label", "0:global/pg_control", "0:PG_VERSION"} {
 		if len(got[name]) == 0 {
 			t.Errorf("%s is missing", name)
 		}

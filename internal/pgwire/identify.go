@@ -13,7 +13,7 @@ import (
 )
 
 // oldest is the first server version that is supported, as server_version_num.
-const oldest = 150000
+const oldest = 140000
 
 // Server is what a server says of itself.
 type Server struct {

@@ -75,6 +75,14 @@ func (d *decoder) take(n int) []byte {
 	return v
 }
 
+// end fails where anything is left.
+func (d *decoder) end() error {
+	if d.err == nil && len(d.b) > 0 {
+		d.fail()
+	}
+	return d.err
+}
+
 func (d *decoder) string() string { return string(d.take(d.count(1))) }
 
 func appendString(b []byte, s string) []byte {

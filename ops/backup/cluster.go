@@ -15,8 +15,9 @@ import (
 // Repository is where the backups and the WAL of services live.
 type Repository struct {
 	Store  Store
-	Codecs Codecs // that a reader understands
-	Where  string // for messages: file:///var/backups, s3://bucket/prefix
+	Codecs Codecs  // that a reader understands
+	Where  string  // for messages: file:///var/backups, s3://bucket/prefix
+	Sealer *Sealer // encrypts; nil: nothing is encrypted
 }
 
 // Cluster is the part of a repository that belongs to one database cluster of one service. A service has several when
@@ -128,28 +129,50 @@ func (c Cluster) manifestKey(id string) string { return c.key("backups", id, "ma
 
 func (c Cluster) packKey(name string) string { return c.key("packs", name) }
 
-// Manifest reads one backup's manifest.
+// Manifest reads one backup's manifest. Fails with a SealedError where it is encrypted and the identity is missing.
 func (c Cluster) Manifest(ctx context.Context, id string) (*Manifest, error) {
-	b, err := ReadAll(ctx, c.Store, c.manifestKey(id), maxBody)
-	if errors.Is(err, ErrNotFound) {
-		return nil, fmt.Errorf("there is no backup %s of %s in %s: %w", id, c.Service, c.Where, err)
-	}
+	b, err := c.readManifest(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	m, err := DecodeManifest(b, c.Codecs)
+	if sealed(err) {
+		return nil, fmt.Errorf("read backup %s: %w", id, err)
+	}
 	if err != nil {
 		return nil, &DamagedManifestError{id, err}
 	}
+	c.Sealer.learn(m.keys)
 	if m.ID != id || m.System != c.System || m.Service != c.Service {
 		return nil, &DamagedManifestError{id, fmt.Errorf("%w: it is that of backup %s of %s, system %s", ErrDamaged, m.ID, m.Service, m.System)}
 	}
 	return m, nil
 }
 
+func (c Cluster) readManifest(ctx context.Context, id string) ([]byte, error) {
+	b, err := ReadAll(ctx, c.Store, c.manifestKey(id), maxBody)
+	if errors.Is(err, ErrNotFound) {
+		return nil, fmt.Errorf("there is no backup %s of %s in %s: %w", id, c.Service, c.Where, err)
+	}
+	return b, err
+}
+
+// packsOf reads which packs a backup needs; that needs no identity.
+func (c Cluster) packsOf(ctx context.Context, id string) ([]Pack, error) {
+	b, err := c.readManifest(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	packs, err := DecodePacks(b, c.Codecs)
+	if err != nil {
+		return nil, &DamagedManifestError{id, err}
+	}
+	return packs, nil
+}
+
 // writeManifest makes the backup exist.
 func (c Cluster) writeManifest(ctx context.Context, m *Manifest, codec Codec) error {
-	b, err := EncodeManifest(m, codec)
+	b, err := EncodeManifest(m, codec, c.Sealer)
 	if err != nil {
 		return err
 	}
@@ -160,19 +183,20 @@ func (c Cluster) writeManifest(ctx context.Context, m *Manifest, codec Codec) er
 func (c Cluster) ReadUnit(m *Manifest, unit int, enc, dst []byte) ([]byte, error) {
 	u := m.Units[unit]
 	name := m.Packs[u.Pack].Name
+	where := fmt.Sprintf("pack %s at %d", name, u.Off)
 	codec, err := c.Codecs.Sniff(enc)
 	if err != nil {
-		return nil, fmt.Errorf("%w: pack %s at %d: %w", ErrDamaged, name, u.Off, err)
+		return nil, damaged(where, err)
 	}
 	if cap(dst) < int(u.Raw) {
 		dst = make([]byte, 0, u.Raw)
 	}
 	raw, err := codec.Decode(dst[:0:u.Raw], enc)
 	if err != nil {
-		return nil, fmt.Errorf("%w: pack %s at %d: %w", ErrDamaged, name, u.Off, err)
+		return nil, damaged(where, err)
 	}
 	if len(raw) != int(u.Raw) || XXH64(raw) != u.Hash {
-		return nil, fmt.Errorf("%w: pack %s at %d: the content doesn't match its hash", ErrDamaged, name, u.Off)
+		return nil, fmt.Errorf("%w: %s: the content doesn't match its hash", ErrDamaged, where)
 	}
 	return raw, nil
 }

@@ -95,11 +95,11 @@ func (c Cluster) expirePacks(ctx context.Context, e *Expiry, keep []Head, now ti
 	}
 	used := map[string]bool{}
 	for _, h := range keep {
-		m, err := c.Manifest(ctx, h.ID)
+		needs, err := c.packsOf(ctx, h.ID)
 		if err != nil {
 			return err
 		}
-		for _, p := range m.Packs {
+		for _, p := range needs {
 			used[p.Name] = true
 		}
 	}

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 )
 
@@ -12,14 +13,15 @@ func FuzzManifestBody(f *testing.F) {
 		Units: []Unit{{Len: 10, Raw: 8192}},
 		Items: []File{{Path: "x", Size: 10, Extents: []Extent{{0, 0, 10}}}},
 	}
-	f.Add(m.encodeBody())
-	f.Fuzz(func(t *testing.T, b []byte) {
+	packs := m.encodePacks()
+	f.Add(packs, m.encodeBody(nil))
+	f.Fuzz(func(t *testing.T, p, b []byte) {
 		var m Manifest
-		if m.decodeBody(b) != nil {
+		if m.decodePacks(p) != nil || m.decodeBody(b) != nil {
 			return
 		}
 		var again Manifest
-		if err := again.decodeBody(m.encodeBody()); err != nil {
+		if err := errors.Join(again.decodePacks(m.encodePacks()), again.decodeBody(m.encodeBody(nil))); err != nil {
 			t.Fatalf("what was decoded can't be encoded and decoded: %v", err)
 		}
 	})
@@ -84,5 +86,17 @@ func FuzzScanSegment(f *testing.F) {
 	f.Add(segmentBytes(Segment{1, 1}, 42, 1<<20)[:3*walPage], []byte(nil))
 	f.Fuzz(func(_ *testing.T, data, next []byte) {
 		ScanSegment(data[:len(data)-len(data)%walPage], next[:len(next)-len(next)%walPage])
+	})
+}
+
+// The header of a sealed frame comes from the repository unchecked.
+func FuzzSealHeader(f *testing.F) {
+	f.Add(append([]byte(sealMagic), make([]byte, 60)...))
+	f.Add(append([]byte(sealMagic), append([]byte{3}, make([]byte, 90)...)...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h, err := decodeSealHeader(b)
+		if err == nil && (h.size > len(b) || len(h.salt) != saltSize) {
+			t.Fatalf("%+v of %d bytes", h, len(b))
+		}
 	})
 }

@@ -27,7 +27,7 @@ func (c Cluster) PushLive(ctx context.Context, s Segment, size int64, data []byt
 	if h.System != c.System {
 		return &ForeignWALError{s.Name(size), c.System, h.System}
 	}
-	enc, err := codec.Encode(nil, data)
+	enc, err := c.Sealer.sealing(codec, true, nil).Encode(nil, data)
 	if err != nil {
 		return fmt.Errorf("compress %s: %w", s.Name(size), err)
 	}
@@ -75,7 +75,7 @@ func (c Cluster) fetchLive(ctx context.Context, name string, f WALFile) ([]byte,
 	}
 	data, err := c.decodeWAL(enc)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s in %s: %w", ErrDamaged, path.Base(key), c.Where, err)
+		return nil, damaged(path.Base(key)+" in "+c.Where, err)
 	}
 	h, err := ParseSegmentHeader(data)
 	if err != nil || int64(len(data)) > h.Size {

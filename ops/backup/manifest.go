@@ -8,7 +8,7 @@ import (
 )
 
 // FormatVersion is what this version writes, and the newest that it reads.
-const FormatVersion = 1
+const FormatVersion = 2
 
 // Head is what a manifest says of its backup as a whole.
 type Head struct {
@@ -33,6 +33,8 @@ type Head struct {
 	StoredBytes int64        `json:"stored_bytes"`       // that this backup added to the repository
 	ReusedBytes int64        `json:"reused_bytes"`       // of all files, found unchanged in earlier packs
 	Files       int          `json:"files"`
+	// EncryptedFor names the recipients whose identities can read the backup; empty: it isn't encrypted.
+	EncryptedFor []string `json:"encrypted_for,omitempty"`
 }
 
 // Tablespace is one besides the default ones.
@@ -53,7 +55,19 @@ type Manifest struct {
 	Packs []Pack
 	Units []Unit
 	Items []File
+	keys  []packKey
 }
+
+// packKey is the key of the packs that one backup wrote. A manifest has those of all packs that it needs, so that whoever
+// can read it can read them, whoever they were written for.
+type packKey struct {
+	backup string
+	id     keyID
+	secret [secretSize]byte
+}
+
+// Backup is the ID of the backup that wrote the pack.
+func (p Pack) Backup() string { return p.Name[:max(strings.LastIndexByte(p.Name, '-'), 0)] }
 
 // Pack is one object of units.
 type Pack struct {

@@ -15,7 +15,7 @@ func sampleManifest() *backup.Manifest {
 	when := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	return &backup.Manifest{
 		Head: backup.Head{
-			Format: 1, ID: "20260301T120000Z-abcd", Service: "orders", System: 7301234567890123456, PGVersion: 150018,
+			Format: backup.FormatVersion, ID: "20260301T120000Z-abcd", Service: "orders", System: 7301234567890123456, PGVersion: 150018,
 			Started: when, Stopped: when.Add(time.Minute), Timeline: 2, StartLSN: 0x5000028, StopLSN: 0x5000138, SegmentSize: 16 << 20,
 			Codec: "zstd", Tablespaces: []backup.Tablespace{{OID: 16400, Location: "/mnt/fast"}}, Bytes: 40_000, Files: 4,
 		},
@@ -34,7 +34,7 @@ func TestManifestRoundTrip(t *testing.T) {
 	t.Parallel()
 	for _, c := range codec.All() {
 		want := sampleManifest()
-		b, err := backup.EncodeManifest(want, c)
+		b, err := backup.EncodeManifest(want, c, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +55,7 @@ func TestManifestRoundTrip(t *testing.T) {
 // No flipped bit and no missing byte gets past the checksums.
 func TestManifestFindsDamage(t *testing.T) {
 	t.Parallel()
-	b, err := backup.EncodeManifest(sampleManifest(), codec.Zstd(1))
+	b, err := backup.EncodeManifest(sampleManifest(), codec.Zstd(1), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestManifestFindsDamage(t *testing.T) {
 func TestManifestRefusesNonsense(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*backup.Manifest){
-		"later format":        func(m *backup.Manifest) { m.Format = 2 },
+		"later format":        func(m *backup.Manifest) { m.Format = backup.FormatVersion + 1 },
 		"path upwards":        func(m *backup.Manifest) { m.Items[1].Path = "../etc/passwd" },
 		"absolute path":       func(m *backup.Manifest) { m.Items[1].Path = "/etc/passwd" },
 		"path through above":  func(m *backup.Manifest) { m.Items[1].Path = "base/../../x" },
@@ -90,7 +90,7 @@ func TestManifestRefusesNonsense(t *testing.T) {
 	} {
 		m := sampleManifest()
 		change(m)
-		b, err := backup.EncodeManifest(m, codec.Zstd(1))
+		b, err := backup.EncodeManifest(m, codec.Zstd(1), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// A manifest is manifestMagic, the length of the head (4 bytes), the head as JSON, its XXH64, the lengths of the body
-// encoded and not (8 bytes each), the body, and the SHA-256 of all before it.
+// A manifest is manifestMagic, the length of the head (4 bytes), the head as JSON, its XXH64, the section of packs, the
+// section of everything else, and the SHA-256 of all before it. A section is its length, its length uncompressed (8 bytes
+// each), and one frame. The second may be encrypted; it begins with the SHA-256 of all that is before it.
 const (
 	manifestMagic = "CVTMANI1"
 	maxHead       = 1 << 20
@@ -23,25 +24,54 @@ const (
 // ErrDamaged is wrapped by the errors about a manifest, pack or segment that isn't what was written.
 var ErrDamaged = errors.New("damaged")
 
-// EncodeManifest returns the manifest's bytes, its body compressed with c.
-func EncodeManifest(m *Manifest, c Codec) ([]byte, error) {
+// EncodeManifest returns the manifest's bytes, its sections compressed with c, and encrypted where s has recipients.
+func EncodeManifest(m *Manifest, c Codec, s *Sealer) ([]byte, error) {
 	head, err := json.Marshal(m.Head)
-	if err != nil {
-		return nil, fmt.Errorf("encode manifest: %w", err)
-	}
-	raw := m.encodeBody()
-	body, err := c.Encode(nil, raw)
 	if err != nil {
 		return nil, fmt.Errorf("encode manifest: %w", err)
 	}
 	b := append([]byte(manifestMagic), binary.LittleEndian.AppendUint32(nil, uint32(len(head)))...)
 	b = append(b, head...)
 	b = binary.LittleEndian.AppendUint64(b, XXH64(head))
-	b = binary.LittleEndian.AppendUint64(b, uint64(len(body)))
-	b = binary.LittleEndian.AppendUint64(b, uint64(len(raw)))
-	b = append(b, body...)
+	if b, err = appendSection(b, m.encodePacks(), c); err != nil {
+		return nil, fmt.Errorf("encode manifest: %w", err)
+	}
+	before := sha256.Sum256(b)
+	if b, err = appendSection(b, m.encodeBody(before[:]), s.sealing(c, true, nil)); err != nil {
+		return nil, fmt.Errorf("encode manifest: %w", err)
+	}
 	sum := sha256.Sum256(b)
 	return append(b, sum[:]...), nil
+}
+
+func appendSection(b, raw []byte, c Codec) ([]byte, error) {
+	at := len(b)
+	b = append(b, make([]byte, 16)...)
+	b, err := c.Encode(b, raw)
+	if err != nil {
+		return nil, err
+	}
+	binary.LittleEndian.PutUint64(b[at:], uint64(len(b)-at-16))
+	binary.LittleEndian.PutUint64(b[at+8:], uint64(len(raw)))
+	return b, nil
+}
+
+// decodeSection returns a section's content and what follows it.
+func decodeSection(b []byte, codecs Codecs) (raw, rest []byte, err error) {
+	if len(b) < 16 {
+		return nil, nil, errTruncated
+	}
+	n, size := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])
+	if n > uint64(len(b)-16) || size > maxBody {
+		return nil, nil, errTruncated
+	}
+	enc := b[16 : 16+n]
+	codec, err := codecs.Sniff(enc)
+	if err != nil {
+		return nil, nil, err
+	}
+	raw, err = decodeExactly(codec, enc, size)
+	return raw, b[16+n:], err
 }
 
 // DecodeHead reads the head from a manifest's beginning. It needs no more than the first maxHead bytes.
@@ -66,40 +96,65 @@ func decodeHead(b []byte) (h Head, rest []byte, err error) {
 		return h, nil, fmt.Errorf("%w: the manifest's head: %w", ErrDamaged, err)
 	}
 	if h.Format != FormatVersion {
-		return h, nil, fmt.Errorf("the manifest has format %d, this version reads %d: use a newer covetctl", h.Format, FormatVersion)
+		return h, nil, fmt.Errorf("the manifest has format %d, this version reads %d: use the covetctl that wrote it", h.Format, FormatVersion)
 	}
 	return h, b[20+n:], nil
 }
 
 // DecodeManifest reads a whole manifest and checks everything in it that can be checked without the packs.
 func DecodeManifest(b []byte, codecs Codecs) (*Manifest, error) {
-	if len(b) < sha256.Size {
-		return nil, fmt.Errorf("%w: the manifest is cut off", ErrDamaged)
-	}
-	payload, want := b[:len(b)-sha256.Size], b[len(b)-sha256.Size:]
-	if sum := sha256.Sum256(payload); !bytes.Equal(sum[:], want) {
-		return nil, fmt.Errorf("%w: the manifest doesn't match its SHA-256", ErrDamaged)
-	}
-	h, rest, err := decodeHead(payload)
+	m, before, rest, err := decodeOpen(b, codecs)
 	if err != nil {
 		return nil, err
 	}
-	if len(rest) < 16 || binary.LittleEndian.Uint64(rest) != uint64(len(rest)-16) || binary.LittleEndian.Uint64(rest[8:]) > maxBody {
-		return nil, fmt.Errorf("%w: the manifest's body has another length than it says", ErrDamaged)
-	}
-	codec, err := codecs.Sniff(rest[16:])
+	body, rest, err := decodeSection(rest, codecs)
 	if err != nil {
-		return nil, fmt.Errorf("manifest: %w", err)
+		return nil, damaged("the manifest's body", err)
 	}
-	body, err := decodeExactly(codec, rest[16:], binary.LittleEndian.Uint64(rest[8:]))
-	if err != nil {
-		return nil, fmt.Errorf("%w: the manifest's body: %w", ErrDamaged, err)
+	if len(rest) > 0 {
+		return nil, fmt.Errorf("%w: the manifest is longer than it says", ErrDamaged)
 	}
-	m := &Manifest{Head: h}
-	if err := m.decodeBody(body); err != nil {
-		return nil, fmt.Errorf("%w: the manifest's body: %w", ErrDamaged, err)
+	want := sha256.Sum256(b[:before])
+	if !bytes.HasPrefix(body, want[:]) {
+		return nil, fmt.Errorf("%w: the manifest's head doesn't belong to its body", ErrDamaged)
+	}
+	if err := m.decodeBody(body[len(want):]); err != nil {
+		return nil, damaged("the manifest's body", err)
 	}
 	return m, nil
+}
+
+// DecodePacks reads just which packs a manifest names, which is never encrypted.
+func DecodePacks(b []byte, codecs Codecs) ([]Pack, error) {
+	m, _, _, err := decodeOpen(b, codecs)
+	if err != nil {
+		return nil, err
+	}
+	return m.Packs, nil
+}
+
+// decodeOpen reads what is never encrypted: head and packs. It returns what is left, and at which offset that is.
+func decodeOpen(b []byte, codecs Codecs) (m *Manifest, at int, rest []byte, err error) {
+	if len(b) < sha256.Size {
+		return nil, 0, nil, fmt.Errorf("%w: the manifest is cut off", ErrDamaged)
+	}
+	payload, want := b[:len(b)-sha256.Size], b[len(b)-sha256.Size:]
+	if sum := sha256.Sum256(payload); !bytes.Equal(sum[:], want) {
+		return nil, 0, nil, fmt.Errorf("%w: the manifest doesn't match its SHA-256", ErrDamaged)
+	}
+	h, rest, err := decodeHead(payload)
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	packs, rest, err := decodeSection(rest, codecs)
+	if err != nil {
+		return nil, 0, nil, damaged("the manifest's packs", err)
+	}
+	m = &Manifest{Head: h}
+	if err := m.decodePacks(packs); err != nil {
+		return nil, 0, nil, damaged("the manifest's packs", err)
+	}
+	return m, len(payload) - len(rest), rest, nil
 }
 
 // decodeExactly decodes what must become n bytes. The buffer grows with what is really there, so that a damaged length
@@ -118,12 +173,23 @@ func decodeExactly(c Codec, enc []byte, n uint64) ([]byte, error) {
 	return out, nil
 }
 
-func (m *Manifest) encodeBody() []byte {
+func (m *Manifest) encodePacks() []byte {
 	b := binary.AppendUvarint(nil, uint64(len(m.Packs)))
 	for _, p := range m.Packs {
 		b = appendString(b, p.Name)
 		b = binary.AppendUvarint(b, uint64(p.Size))
 		b = append(b, p.SHA256[:]...)
+	}
+	return b
+}
+
+// encodeBody appends the tables that may be encrypted.
+func (m *Manifest) encodeBody(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(m.keys)))
+	for _, k := range m.keys {
+		b = appendString(b, k.backup)
+		b = append(b, k.id[:]...)
+		b = append(b, k.secret[:]...)
 	}
 	b = binary.AppendUvarint(b, uint64(len(m.Units)))
 	for _, u := range m.Units {
@@ -153,7 +219,7 @@ func (m *Manifest) encodeBody() []byte {
 	return b
 }
 
-func (m *Manifest) decodeBody(b []byte) error {
+func (m *Manifest) decodePacks(b []byte) error {
 	d := &decoder{b: b}
 	m.Packs = make([]Pack, d.count(34))
 	for i := range m.Packs {
@@ -163,6 +229,17 @@ func (m *Manifest) decodeBody(b []byte) error {
 		if d.err == nil && (!validPath(p.Name) || strings.Contains(p.Name, "/")) {
 			return fmt.Errorf("%q can't be a pack", p.Name)
 		}
+	}
+	return d.end()
+}
+
+func (m *Manifest) decodeBody(b []byte) error {
+	d := &decoder{b: b}
+	for range d.count(1 + idSize + secretSize) {
+		k := packKey{backup: d.string()}
+		copy(k.id[:], d.take(idSize))
+		copy(k.secret[:], d.take(secretSize))
+		m.keys = append(m.keys, k)
 	}
 	m.Units = make([]Unit, d.count(12))
 	for i := range m.Units {
@@ -180,10 +257,7 @@ func (m *Manifest) decodeBody(b []byte) error {
 			return err
 		}
 	}
-	if d.err == nil && len(d.b) > 0 {
-		d.fail()
-	}
-	return d.err
+	return d.end()
 }
 
 func (m *Manifest) decodeFile(d *decoder, f *File, last *int64) error {

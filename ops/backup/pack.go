@@ -88,11 +88,8 @@ func decodePackIndex(b []byte) (*packIndex, error) {
 			d.fail()
 		}
 	}
-	if d.err == nil && len(d.b) > 0 {
-		d.fail()
-	}
-	if d.err != nil {
-		return nil, fmt.Errorf("pack index: %w", d.err)
+	if err := d.end(); err != nil {
+		return nil, fmt.Errorf("pack index: %w", err)
 	}
 	return x, nil
 }

@@ -94,11 +94,11 @@ func (c Cluster) readPackIndex(ctx context.Context, p Pack) (*packIndex, error) 
 	}
 	codec, err := c.Codecs.Sniff(b)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, p.Name, err)
+		return nil, damaged(p.Name, err)
 	}
 	raw, err := decodeExactly(codec, b, uint64(f.rlen))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: its index: %w", ErrDamaged, p.Name, err)
+		return nil, damaged(p.Name+": its index", err)
 	}
 	return decodePackIndex(raw)
 }

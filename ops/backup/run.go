@@ -48,6 +48,9 @@ func Run(ctx context.Context, j Job) (h Head, err error) {
 		return h, err
 	}
 	r := &run{Job: j, c: c, meter: meter, m: &Manifest{Head: headOf(j, id, start)}}
+	if err := r.ownKey(); err != nil {
+		return h, err
+	}
 	defer func() {
 		if err := lock.release(ctx); err != nil { // it expires by itself
 			r.warn(fmt.Errorf("remove the backup's lock: %w", err))
@@ -86,7 +89,7 @@ func headOf(j Job, id string, s Start) Head {
 	return Head{
 		Format: FormatVersion, ID: id, Service: j.Service, System: s.System, PGVersion: s.PGVersion, Label: j.Label,
 		Started: s.Time.UTC(), Timeline: s.Timeline, StartLSN: s.LSN, SegmentSize: s.SegmentSize, Checksums: s.Checksums,
-		Codec: j.Codec.Name(), Tablespaces: s.Tablespaces,
+		Codec: j.Codec.Name(), Tablespaces: s.Tablespaces, EncryptedFor: j.Repository.Sealer.recipients(),
 	}
 }
 
@@ -96,6 +99,19 @@ type run struct {
 	c     Cluster
 	meter *meter
 	m     *Manifest
+}
+
+// ownKey puts the key that the backup's packs are encrypted with into the manifest, where they are.
+func (r *run) ownKey() error {
+	if !r.c.Sealer.active() {
+		return nil
+	}
+	k, err := r.c.Sealer.ownKey()
+	if err != nil {
+		return err
+	}
+	r.m.keys = []packKey{{r.m.ID, k.id, k.secret}}
+	return nil
 }
 
 func (r *run) warn(err error) {
@@ -121,9 +137,10 @@ func (r *run) copy(ctx context.Context, total int64) error {
 	r.meter.phase("copy")
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	codec := r.c.Sealer.sealing(r.Codec, false, nil)
 	p := &pipeline{
-		src: r.Source, codec: r.Codec, prev: prev, meter: r.meter, workers: workers, spaces: &r.m.Head,
-		packer: newPacker(ctx, r.c, r.Codec, r.m.ID),
+		src: r.Source, codec: codec, prev: prev, meter: r.meter, workers: workers, spaces: &r.m.Head,
+		packer: newPacker(ctx, r.c, codec, r.m.ID),
 	}
 	if err := p.run(ctx); err != nil {
 		return fmt.Errorf("copy the files: %w", err)
@@ -137,6 +154,9 @@ func (r *run) copy(ctx context.Context, total int64) error {
 	}
 	if err := p.assemble(r.m); err != nil {
 		return err
+	}
+	if prev != nil {
+		r.m.takeKeys(prev.m)
 	}
 	h := &r.m.Head
 	h.StopLSN, h.Stopped, h.Files = stop.LSN, stop.Time.UTC(), len(r.m.Items)
@@ -163,16 +183,43 @@ func (r *run) previous(ctx context.Context) (*previous, error) {
 		if heads[i].PGVersion/10000 != r.m.PGVersion/10000 {
 			continue
 		}
-		m, err := r.c.Manifest(ctx, heads[i].ID)
-		if err == nil {
-			return newPrevious(r.c, m), nil
+		if encrypted := len(heads[i].EncryptedFor) > 0; encrypted != r.c.Sealer.active() {
+			r.warn(fmt.Errorf("everything is stored anew: backup %s %s, this one %s", heads[i].ID, crypted(encrypted), crypted(!encrypted)))
+			return nil, nil
 		}
-		if !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrNotFound) {
+		m, err := r.c.Manifest(ctx, heads[i].ID)
+		switch {
+		case err == nil:
+			return newPrevious(r.c, m), nil
+		case sealed(err):
+			r.warn(fmt.Errorf("everything is stored anew, since unchanged pages can't be told: %w", err))
+			return nil, nil
+		case !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrNotFound):
 			return nil, fmt.Errorf("read the previous backup: %w", err)
 		}
 		r.warn(err)
 	}
 	return nil, nil
+}
+
+func crypted(yes bool) string {
+	if yes {
+		return "is encrypted"
+	}
+	return "is not encrypted"
+}
+
+// takeKeys takes the keys of the earlier packs that are referred to.
+func (m *Manifest) takeKeys(from *Manifest) {
+	used := map[string]bool{}
+	for _, p := range m.Packs {
+		used[p.Backup()] = true
+	}
+	for _, k := range from.keys {
+		if used[k.backup] {
+			m.keys = append(m.keys, k)
+		}
+	}
 }
 
 // ensureWAL returns when every segment from the backup's start to its end is in the repository: the archiver brought

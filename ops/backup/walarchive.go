@@ -3,8 +3,10 @@ package backup
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -51,7 +53,11 @@ func (c Cluster) PushWAL(ctx context.Context, name string, data []byte, codec Co
 	if err := c.checkWAL(name, f, data); err != nil {
 		return false, err
 	}
-	enc, err := codec.Encode(make([]byte, 0, len(data)/4+1024), data)
+	tag := []byte(nil)
+	if c.Sealer.active() {
+		tag = c.walTag(name, data)
+	}
+	enc, err := c.Sealer.sealing(codec, true, tag).Encode(make([]byte, 0, len(data)/4+1024), data)
 	if err != nil {
 		return false, fmt.Errorf("compress %s: %w", name, err)
 	}
@@ -59,14 +65,32 @@ func (c Cluster) PushWAL(ctx context.Context, name string, data []byte, codec Co
 	if !errors.Is(err, ErrExists) {
 		return err == nil, err
 	}
+	same, err := c.sameWAL(ctx, name, f, data)
+	if err == nil && !same {
+		err = &ConflictError{name, c.Where}
+	}
+	return false, err
+}
+
+// sameWAL says whether an archived file has the same bytes. Where it can't be decrypted, its tag tells.
+func (c Cluster) sameWAL(ctx context.Context, name string, f WALFile, data []byte) (bool, error) {
 	there, err := c.FetchWAL(ctx, name)
+	if err == nil || !sealed(err) {
+		return bytes.Equal(there, data), err
+	}
+	r, err := c.Store.Get(ctx, c.walKey(name, f), 0, 64<<10)
 	if err != nil {
 		return false, err
 	}
-	if !bytes.Equal(there, data) {
-		return false, &ConflictError{name, c.Where}
+	head, err := io.ReadAll(r)
+	if err := errors.Join(err, r.Close()); err != nil {
+		return false, err
 	}
-	return false, nil
+	h, err := decodeSealHeader(head)
+	if err != nil {
+		return false, damaged(name+" in "+c.Where, err)
+	}
+	return hmac.Equal(h.tag, c.walTag(name, data)), nil
 }
 
 // checkWAL checks that data is what a file of that name must be.
@@ -112,7 +136,7 @@ func (c Cluster) FetchWAL(ctx context.Context, name string) ([]byte, error) {
 		err = c.checkWAL(name, f, data)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s in %s: %w", ErrDamaged, name, c.Where, err)
+		return nil, damaged(name+" in "+c.Where, err)
 	}
 	return data, nil
 }
@@ -122,8 +146,8 @@ func (c Cluster) decodeWAL(enc []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if data, err := codec.Decode(make([]byte, 0, usualSegment), enc); err == nil {
-		return data, nil
+	if data, err := codec.Decode(make([]byte, 0, usualSegment), enc); err == nil || sealed(err) {
+		return data, err
 	}
 	return codec.Decode(make([]byte, 0, maxSegment), enc) // only what is used of it takes memory
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/covetpy/covet/server/pg"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // tables is what users and sessions are kept in. Each statement may be run again.
@@ -88,14 +87,11 @@ func (s *schema) read(ctx context.Context, f func(ctx context.Context, q pg.Quer
 	ctx, cancel := context.WithTimeout(pg.FromPrimary(ctx), storeTimeout)
 	defer cancel()
 	err := s.db.Read(ctx, f)
-	if missing := (*pgconn.PgError)(nil); errors.As(err, &missing) && missing.Code == undefinedTable {
+	if pg.IsUndefinedTable(err) {
 		return pgx.ErrNoRows
 	}
 	return unavailable(err)
 }
-
-// undefinedTable is the SQLSTATE of a table that is not there.
-const undefinedTable = "42P01"
 
 // storeTimeout bounds one question to the database.
 const storeTimeout = time.Second

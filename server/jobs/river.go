@@ -16,7 +16,8 @@ import (
 
 const (
 	workersEach = 8               // jobs that one process does at a time
-	softStop    = 5 * time.Second // how long jobs under way may take once the queue stops or the primary has changed
+	softStop    = 5 * time.Second // how long jobs under way may take once the queue stops
+	hardStop    = time.Second     // how long a client may take to end once it is told to drop everything
 	measure     = 5 * time.Second // between two looks at the depth
 	retryMake   = 2 * time.Second // between two attempts to begin
 )
@@ -81,14 +82,25 @@ func (q *Queue) workOn(pool *pgxpool.Pool) error {
 		close(q.ready)
 	}
 	q.attend(pool)
-	ctx, cancel := context.WithTimeout(context.Background(), softStop)
-	defer cancel()
-	if err := client.Stop(ctx); err != nil {
-		hard, cancel := context.WithTimeout(context.Background(), softStop)
-		defer cancel()
-		return errors.Join(err, client.StopAndCancel(hard))
+	return q.letGo(client)
+}
+
+// letGo stops a client. At the end jobs under way may finish; with the primary gone there is nowhere to say that they
+// did, and the next one does them again.
+func (q *Queue) letGo(client *river.Client[pgx.Tx]) error {
+	wait, stop := hardStop, client.StopAndCancel
+	if q.life.Err() != nil {
+		wait, stop = softStop, client.Stop
 	}
-	return nil
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	err := stop(ctx)
+	if err == nil || q.life.Err() == nil {
+		return nil // what is left of it has no connection any more
+	}
+	hard, cancel := context.WithTimeout(context.Background(), hardStop)
+	defer cancel()
+	return errors.Join(err, client.StopAndCancel(hard))
 }
 
 // attend measures the depth, and returns when the pool is to be let go.

@@ -63,7 +63,7 @@ func (l *Limiter) Clients() int { return l.addresses.size() + l.users.size() }
 // Take counts a request of an address, and of a user where one is known, and says whether it may go on. It never fails:
 // without Redis this process decides, from what it has counted itself and has learned before.
 func (l *Limiter) Take(ctx context.Context, address, user string) Verdict {
-	address = network(address)
+	address = Network(address)
 	if l.shared != nil {
 		if v, err := l.takeShared(ctx, address, user); err == nil {
 			return v
@@ -145,8 +145,8 @@ func integers(answer any, n int) ([]int64, error) {
 	return out, nil
 }
 
-// network is what counts as one client: an IPv4 address, or the /64 that one subscriber has of IPv6.
-func network(address string) string {
+// Network is what counts as one client: an IPv4 address, or the /64 that one subscriber has of IPv6.
+func Network(address string) string {
 	if strings.IndexByte(address, ':') < 0 {
 		return address
 	}

@@ -92,7 +92,7 @@ func TestNetworkOfSixIsOneClient(t *testing.T) {
 	t.Parallel()
 	for address, want := range map[string]string{"192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "192.0.2.1",
 		"2001:db8:1:2:aaaa::1": "2001:db8:1:2::", "2001:db8:1:2:bbbb::2": "2001:db8:1:2::", "@": "@", "a:b": "a:b"} {
-		if got := network(address); got != want {
+		if got := Network(address); got != want {
 			t.Errorf("%s: %s, want %s", address, got, want)
 		}
 	}

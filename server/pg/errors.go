@@ -43,3 +43,6 @@ func hasCode(err error, codes ...string) bool {
 	var pgErr *pgconn.PgError
 	return errors.As(err, &pgErr) && slices.Contains(codes, pgErr.Code)
 }
+
+// IsUndefinedTable says whether a statement failed because its table is not there.
+func IsUndefinedTable(err error) bool { return hasCode(err, "42P01") }

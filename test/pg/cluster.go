@@ -28,6 +28,7 @@ type Cluster struct {
 	Env  []string // of the server, and so of its archive_command; nil: the test's
 	// ConfigFile is where postgresql.conf is; empty: in Dir.
 	ConfigFile string
+	Bin        string // folder of the binaries
 	tb         testing.TB
 }
 
@@ -36,6 +37,7 @@ type Options struct {
 	NoChecksums bool
 	Settings    map[string]string // of postgresql.conf
 	Env         []string          // of the server
+	Bin         string            // folder of the binaries; empty: the newest installed version's
 }
 
 // Bin returns PostgreSQL's folder of binaries, the newest version's. Where there is none the test fails, or is skipped
@@ -71,12 +73,15 @@ func version(dir string) int {
 // Start makes a cluster and starts its server, which ends with the test.
 func Start(tb testing.TB, o Options) *Cluster {
 	tb.Helper()
-	c := &Cluster{Dir: filepath.Join(Dir(tb), "data"), Env: o.Env, tb: tb}
+	c := &Cluster{Dir: filepath.Join(Dir(tb), "data"), Env: o.Env, Bin: o.Bin, tb: tb}
+	if c.Bin == "" {
+		c.Bin = Bin(tb)
+	}
 	args := []string{"-D", c.Dir, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"}
 	if !o.NoChecksums {
 		args = append(args, "--data-checksums")
 	}
-	if out, err := Command(tb, filepath.Join(Bin(tb), "initdb"), args...).CombinedOutput(); err != nil {
+	if out, err := Command(tb, filepath.Join(c.Bin, "initdb"), args...).CombinedOutput(); err != nil {
 		tb.Fatalf("initdb: %v\n%s", err, out)
 	}
 	conf := map[string]string{"wal_level": "replica", "max_wal_senders": "10", "shared_buffers": "32MB", "fsync": "off"}
@@ -89,7 +94,7 @@ func Start(tb testing.TB, o Options) *Cluster {
 }
 
 // At is the cluster in an existing data directory, such as a restored one.
-func At(tb testing.TB, dir string) *Cluster { return &Cluster{Dir: dir, tb: tb} }
+func At(tb testing.TB, dir string) *Cluster { return &Cluster{Dir: dir, Bin: Bin(tb), tb: tb} }
 
 // Dir makes a temporary folder that the unprivileged user owns.
 func Dir(tb testing.TB) string {
@@ -180,7 +185,7 @@ func (c *Cluster) Run() {
 	if c.ConfigFile != "" {
 		opts += " -c config_file=" + c.ConfigFile
 	}
-	cmd := Command(c.tb, filepath.Join(Bin(c.tb), "pg_ctl"), "-D", c.Dir, "-l", log, "-o", opts, "-w", "-t", "60", "start")
+	cmd := Command(c.tb, filepath.Join(c.Bin, "pg_ctl"), "-D", c.Dir, "-l", log, "-o", opts, "-w", "-t", "60", "start")
 	cmd.Env = c.Env
 	// Without pipes: the server inherits what pg_ctl has, and would keep them open.
 	if err := cmd.Run(); err != nil {
@@ -196,7 +201,7 @@ func (c *Cluster) Stop(mode string) {
 	if _, err := os.Stat(filepath.Join(c.Dir, "postmaster.pid")); err != nil {
 		return
 	}
-	out, err := Command(c.tb, filepath.Join(Bin(c.tb), "pg_ctl"), "-D", c.Dir, "-m", mode, "-w", "stop").CombinedOutput()
+	out, err := Command(c.tb, filepath.Join(c.Bin, "pg_ctl"), "-D", c.Dir, "-m", mode, "-w", "stop").CombinedOutput()
 	if err != nil && !strings.Contains(string(out), "Is server running?") {
 		c.tb.Errorf("stop PostgreSQL: %v\n%s", err, out)
 	}

@@ -343,3 +343,5 @@ func (w *world) tidied(p *Port) {
 		w.t.Error("the candidate's Deployment or Service is still there")
 	}
 }
+
+func yamlToJSON(manifest string) ([]byte, error) { return yaml.YAMLToJSON([]byte(manifest)) }

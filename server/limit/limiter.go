@@ -73,10 +73,9 @@ func (l *Limiter) Take(ctx context.Context, address, user string) Verdict {
 }
 
 func (l *Limiter) takeLocal(address, user string) Verdict {
-	now := l.clock()
-	at, wait := l.addresses.take(now, address)
+	now, at, wait := l.addresses.take(l.clock, address)
 	if wait == 0 && user != "" {
-		userAt, userWait := l.users.take(now, user)
+		_, userAt, userWait := l.users.take(l.clock, user)
 		if userWait > 0 {
 			l.addresses.refund(address)
 		}

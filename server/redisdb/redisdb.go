@@ -18,6 +18,29 @@ import (
 // Deadline is how long one question may take.
 const Deadline = 50 * time.Millisecond
 
+// Patience is how long the questions of one request that fail may take together: those to other servers too.
+const Patience = 80 * time.Millisecond
+
+// Lost adds up the time that questions of one request have lost. It is safe for concurrent use.
+type Lost struct{ nanoseconds atomic.Int64 }
+
+// LostKey is the key of a context's *Lost.
+type LostKey struct{}
+
+// limit is how long the next question may take.
+func (l *Lost) limit() time.Duration {
+	if l == nil {
+		return Deadline
+	}
+	return min(Deadline, Patience-time.Duration(l.nanoseconds.Load()))
+}
+
+func (l *Lost) add(d time.Duration) {
+	if l != nil {
+		l.nanoseconds.Add(int64(d))
+	}
+}
+
 // ErrAway is returned without asking while Redis does not answer.
 var ErrAway = errors.New("redis is away")
 
@@ -98,10 +121,17 @@ func (d *DB) Run(ctx context.Context, script *redis.Script, keys []string, args 
 	if d.away.Load() {
 		return nil, ErrAway
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), Deadline)
+	lost, _ := ctx.Value(LostKey{}).(*Lost)
+	limit := lost.limit()
+	if limit <= 0 {
+		return nil, ErrAway // the request has waited enough; the next one asks
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
+	began := time.Now()
 	v, err := script.Run(ctx, d.client, keys, args...).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
+		lost.add(time.Since(began))
 		d.failed(err)
 		return nil, fmt.Errorf("ask redis: %w", err)
 	}

@@ -25,8 +25,12 @@ demo: build ## run the demonstration; without a terminal it plays by itself
 setup: ## install what the tests need and this machine lacks (apt)
 	@scripts/setup
 
+.PHONY: kube
+kube: ## build the Kubernetes cluster of the tests, once for this machine (about ten minutes)
+	@$(GO) run ./test/kubetest/build >/dev/null
+
 .PHONY: test
-test: setup build ## run every test, with the race detector
+test: setup build kube ## run every test, with the race detector
 	@COVET_BIN=$(BIN) $(GO) test -race -shuffle=on -timeout 20m ./...
 
 .PHONY: bench

@@ -65,9 +65,16 @@ func (p *page) status(st console.Status) {
 	for _, problem := range st.Problems {
 		p.line("%s", p.Mark(render.Warn, render.Clean(problem)))
 	}
+	if st.Stopped != nil {
+		p.line("%s", p.Mark(render.Bad, render.Clean(stoppedText(st.Stopped))))
+	}
 	if len(st.Releases) > 0 {
 		p.line("")
 		p.releases(st)
+	}
+	if st.Recovery != nil {
+		p.line("")
+		p.recovery(st.Recovery)
 	}
 	if r := st.Rollout; r != nil {
 		p.line("")
@@ -133,6 +140,9 @@ func (p *page) judgement(st console.Status) string {
 	case len(st.Incidents) > 0:
 		worst := st.Incidents[0]
 		return p.Mark(severityTone(worst.Severity), fmt.Sprintf("incident %s open (%s)", worst.ID, worst.Severity))
+	}
+	if st.Stopped != nil {
+		return p.Mark(render.Bad, "stopped")
 	}
 	switch ready, wanted := capacity(st); {
 	case wanted > 0 && ready == 0:

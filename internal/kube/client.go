@@ -118,12 +118,14 @@ func (c *client) path(r schema.GroupVersionResource) []string {
 
 // create posts a typed object and fills it with the answer.
 func (c *client) create(ctx context.Context, r schema.GroupVersionResource, o runtime.Object) error {
-	return c.typed.Post().AbsPath(c.path(r)...).Body(o).Do(ctx).Into(o)
+	return patiently(ctx, patience, func(ctx context.Context) error {
+		return c.typed.Post().AbsPath(c.path(r)...).Body(o).Do(ctx).Into(o)
+	})
 }
 
 // list reads every object of a kind.
 func (c *client) list(ctx context.Context, r schema.GroupVersionResource, into runtime.Object) error {
-	return c.typed.Get().AbsPath(c.path(r)...).Do(ctx).Into(into)
+	return patiently(ctx, patience, func(ctx context.Context) error { return c.typed.Get().AbsPath(c.path(r)...).Do(ctx).Into(into) })
 }
 
 // warnings collects what the API server warns of, each once.

@@ -271,10 +271,12 @@ func (h *hand) patchRoute(ctx context.Context, r route, share int, header bool) 
 			return fmt.Errorf("%s %s: %w", r.dialect.kind, r.object.GetName(), err)
 		}
 	}
-	next := mark{Turn: h.turn(), Hash: digest(want), Share: share, Header: header}
-	if marked && m.Hash == next.Hash && m.Share == share && m.Header == header && digest(now) == next.Hash {
+	if marked && m.Hash == digest(now) && m.Share == share && m.Header == header {
 		return nil
 	}
+	next := mark{Turn: h.turn(), Share: share, Header: header}
+	of := resource{r.dialect.gvr, r.dialect.kind}
+	fields := map[string]any{"/" + r.dialect.rules[0] + "/" + r.dialect.rules[1]: want}
 	annotations := maps.Clone(r.object.GetAnnotations())
 	if annotations == nil {
 		annotations = map[string]string{}
@@ -286,9 +288,16 @@ func (h *hand) patchRoute(ctx context.Context, r route, share int, header bool) 
 		if err != nil {
 			return err
 		}
-		annotations[annBefore], annotations[annWrote] = string(raw), next.String()
+		annotations[annBefore] = string(raw)
+		// The API server adds defaults: what is written is known only once it has said so.
+		dry, err := h.jsonPatch(ctx, r.object, of, annotations, fields, true)
+		if err != nil {
+			return err
+		}
+		next.Hash = digest(route{dialect: r.dialect, object: dry}.list())
+		annotations[annWrote] = next.String()
 	}
-	o, err := h.jsonPatch(ctx, r.object, resource{r.dialect.gvr, r.dialect.kind}, annotations, map[string]any{"/" + r.dialect.rules[0] + "/" + r.dialect.rules[1]: want}, false)
+	o, err := h.jsonPatch(ctx, r.object, of, annotations, fields, false)
 	if err != nil {
 		return err
 	}

@@ -154,9 +154,15 @@ func (p *Port) current() *console.Desk {
 
 // follow reads what others write to the journal as soon as the watch tells of it.
 func (p *Port) follow(ctx context.Context) {
+	looked := p.drift()
 	for {
 		changed := p.stage.bell.changed()
-		if err := p.catchUp(ctx); err != nil && ctx.Err() == nil {
+		err := p.catchUp(ctx)
+		if drift := p.drift(); err == nil && drift != looked {
+			looked = drift
+			err = p.reload(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
 			p.options.Log.Warn("the journal could not be read; it is tried again", "error", err)
 		}
 		select {
@@ -165,6 +171,14 @@ func (p *Port) follow(ctx context.Context) {
 		case <-changed:
 		}
 	}
+}
+
+// drift is the hash of what somebody else has put into the primary while nothing was under way, or empty.
+func (p *Port) drift() string {
+	if l := p.sight.layout(now()); l.rest && l.adrift() {
+		return l.slots[primary].hash
+	}
+	return ""
 }
 
 func (p *Port) catchUp(ctx context.Context) error {
@@ -307,7 +321,7 @@ func (p *Port) problems() []string {
 	out := p.driver.problems()
 	out = append(out, p.stage.troubles()...)
 	l := p.sight.layout(now())
-	if l.rest && l.adrift() {
+	if l.rest && l.adrift() && l.slots[primary].version == "" {
 		out = append(out, fmt.Sprintf("Deployment %s runs what Covet has not recorded: somebody else deployed it", p.at.Deployment))
 	}
 	for _, slot := range slots {

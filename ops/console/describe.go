@@ -6,6 +6,7 @@ import (
 
 	"github.com/covetpy/covet/ops/health"
 	"github.com/covetpy/covet/ops/journal"
+	"github.com/covetpy/covet/ops/recovery"
 	"github.com/covetpy/covet/ops/rollout"
 )
 
@@ -39,8 +40,13 @@ var sayings = map[journal.Kind]func(journal.Event) string{
 	rollout.ReleaseRemoved:     func(e journal.Event) string { return "release " + e.Subject + " removed" },
 	rollout.ReleaseQuarantined: func(e journal.Event) string { return noted(e, "release "+e.Subject+" quarantined") },
 	rollout.ServiceAdopted:     func(e journal.Event) string { return e.Subject + " is the stable release" },
-	rollout.WarmRetired:        func(e journal.Event) string { return e.Subject + " is no longer kept warm" },
-	rollout.RolloutStarted:     sayStarted,
+	rollout.ServiceStopped: func(e journal.Event) string {
+		return because("the service is stopped", decoded[rollout.Stop](e).Reason)
+	},
+	rollout.ServiceStarted: func(e journal.Event) string { return noted(e, "the service is started") },
+	recovery.JobRan:        func(e journal.Event) string { return decoded[recovery.Outcome](e).Describe() },
+	rollout.WarmRetired:    func(e journal.Event) string { return e.Subject + " is no longer kept warm" },
+	rollout.RolloutStarted: sayStarted,
 	rollout.RolloutStep: func(e journal.Event) string {
 		return fmt.Sprintf("step %d begins", decoded[rollout.StepData](e).Step+1)
 	},

@@ -187,6 +187,7 @@ func (q *Queue) count(pool *pgxpool.Pool) {
 	defer cancel()
 	rows, err := pool.Query(ctx, countJobs)
 	if err != nil {
+		q.db.Doubt()
 		return
 	}
 	found := map[string]int{"available": 0, "scheduled": 0, "retryable": 0, "running": 0}

@@ -45,7 +45,7 @@ covetctl rollback --reason "checkout answers 500"`,
 		"data":  backupcmd.Commands(a.backupHost()),
 		"see":   {a.statusCommand(), a.instancesCommand(), a.logsCommand(), a.auditCommand(), a.attachCommand()},
 		"act":   {a.releaseCommand(), a.rolloutCommand(), a.rollbackCommand(), a.serviceCommand(), a.incidentCommand(), a.userCommand()},
-		"other": {a.configCommand(), a.versionCommand(), a.completionCommand(), a.exitCodesTopic()},
+		"other": {a.configCommand(), a.manifestsCommand(), a.versionCommand(), a.completionCommand(), a.exitCodesTopic()},
 	} {
 		for _, sub := range commands {
 			sub.GroupID = group

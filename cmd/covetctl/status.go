@@ -100,7 +100,9 @@ func (p *page) title(st console.Status) string {
 	}
 	parts = append(parts, st.Platform)
 	covetd := "covetd " + st.Version
-	if st.Offline {
+	if st.Platform == "kubernetes" {
+		covetd = "covetctl " + st.Version // there is no covetd to ask
+	} else if st.Offline {
 		covetd = "covetd is not running"
 	} else if !st.StartedAt.IsZero() {
 		covetd += ", up " + render.Span(p.now.Sub(st.StartedAt))

@@ -96,7 +96,7 @@ func sayShifted(e journal.Event) string {
 	if w := decoded[rollout.StepData](e).Weight; w > 0 {
 		return fmt.Sprintf("traffic is at %d%%", w)
 	}
-	return "watched without traffic (requests with x-canary: true reach it)"
+	return "watched without traffic (x-canary: true reaches it where headers are looked at)"
 }
 
 func sayAborting(e journal.Event) string {

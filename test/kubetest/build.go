@@ -54,12 +54,12 @@ func Build(ctx context.Context, say io.Writer) (string, error) {
 	if _, err := os.Stat(program); err == nil {
 		return program, nil
 	}
-	fmt.Fprintf(say, "building the Kubernetes test cluster into %s: once, about ten minutes on two cores\n", dir)
+	_, _ = fmt.Fprintf(say, "building the Kubernetes test cluster into %s: once, about ten minutes on two cores\n", dir)
 	began := time.Now()
 	if err := build(ctx, filepath.Join(root, "test", "kube"), dir, program); err != nil {
 		return "", fmt.Errorf("build the Kubernetes test cluster: %w", err)
 	}
-	fmt.Fprintf(say, "built the Kubernetes test cluster in %s\n", time.Since(began).Round(time.Second))
+	_, _ = fmt.Fprintf(say, "built the Kubernetes test cluster in %s\n", time.Since(began).Round(time.Second))
 	return program, nil
 }
 
@@ -73,13 +73,13 @@ func place(root string) (string, error) {
 	files = append(files, filepath.Join(kube, "go.sum"), filepath.Join(kube, "crds", "go.sum"))
 	slices.Sort(files)
 	h := sha256.New()
-	fmt.Fprintln(h, runtime.Version(), tags, ldflags)
+	_, _ = fmt.Fprintln(h, runtime.Version(), tags, ldflags)
 	for _, f := range files {
 		b, err := os.ReadFile(f)
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintln(h, filepath.Base(f), len(b))
+		_, _ = fmt.Fprintln(h, filepath.Base(f), len(b))
 		h.Write(b)
 	}
 	cache, err := os.UserCacheDir()

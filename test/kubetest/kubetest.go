@@ -112,36 +112,39 @@ func (c *Cluster) WaitReady(tb testing.TB) {
 
 // Do asks the API server as its administrator, with JSON, and returns what it answers. A status over 299 is an error.
 func (c *Cluster) Do(ctx context.Context, method, path, body string) ([]byte, error) {
+	return c.DoAs(ctx, "application/json", method, path, body)
+}
+
+// DoAs is Do with a body of another media type, such as a patch's.
+func (c *Cluster) DoAs(ctx context.Context, mediaType, method, path, body string) ([]byte, error) {
+	answer, _, err := c.Ask(ctx, mediaType, method, path, body)
+	return answer, err
+}
+
+// Ask is DoAs that answers the warnings of the API server too.
+func (c *Cluster) Ask(ctx context.Context, mediaType, method, path, body string) (answer []byte, warnings []string, err error) {
 	client, err := c.client()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer client.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, method, c.Server+path, strings.NewReader(body))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	req.Header.Set("Content-Type", contentType(method))
+	req.Header.Set("Content-Type", mediaType)
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, err
+	if answer, err = io.ReadAll(resp.Body); err != nil {
+		return nil, nil, err
 	}
 	if resp.StatusCode > 299 {
-		return nil, fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, answer)
+		return nil, nil, fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, answer)
 	}
-	return answer, nil
-}
-
-func contentType(method string) string {
-	if method == http.MethodPatch {
-		return "application/merge-patch+json"
-	}
-	return "application/json"
+	return answer, resp.Header.Values("Warning"), nil
 }
 
 func (c *Cluster) client() (*http.Client, error) {

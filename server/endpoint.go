@@ -24,6 +24,7 @@ type endpoint struct {
 	open   *listener    // nil while not accepting
 	done   chan struct{}
 
+	secure    bool   // it speaks TLS
 	sayGoAway func() // on HTTP/2 connections; nil without TLS
 }
 

@@ -17,6 +17,14 @@ const maxHold = 10 * time.Second
 func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	w := s.begin(rw, r)
 	defer w.end()
+	if r.ContentLength != 0 {
+		w.request.Body = w.pace(r.Body)
+	}
+	if r.Method == "PRI" { // HTTP/2 without TLS, which is not spoken: what follows is no request of HTTP/1
+		w.Header()["Connection"] = connectionClose
+		writeProblem(w, w.request, http.StatusHTTPVersionNotSupported, "HTTP/2 is spoken over TLS only")
+		return
+	}
 	if page, ok := s.own[r.URL.Path]; ok {
 		w.own = true
 		page.ServeHTTP(w, w.request)
@@ -39,7 +47,7 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		writeProblem(w, w.request, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", limit))
 		return
 	case r.ContentLength != 0:
-		w.request.Body = http.MaxBytesReader(rw, w.pace(r.Body), limit)
+		w.request.Body = http.MaxBytesReader(rw, w.request.Body, limit)
 	}
 	if page, ok := s.logins[r.URL.Path]; ok {
 		w.pattern = r.URL.Path
@@ -47,7 +55,7 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if s.cfg.GzipEnabled && w.request.Header["Upgrade"] == nil {
-		encoded(w, w.request, s.router)
+		encoded(w, w.request, s.packed, s.router)
 		return
 	}
 	s.router.ServeHTTP(w, w.request)

@@ -54,7 +54,7 @@ func (e *endpoint) secureEndpoint(config *tls.Config) error {
 	if err := h2.ServeTLS(&queue{}, "", ""); !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("set up HTTP/2: %w", err)
 	}
-	e.http.TLSConfig, e.http.TLSNextProto = config, h2.TLSNextProto
+	e.http.TLSConfig, e.http.TLSNextProto, e.secure = config, h2.TLSNextProto, true
 	e.sayGoAway = func() {
 		// It has no connections of its own to wait for, so that no error can come of it.
 		_ = h2.Shutdown(context.Background())
@@ -71,7 +71,7 @@ func (e *endpoint) goAway() {
 
 // serve answers connections of a listener until it is closed.
 func (e *endpoint) serve(l net.Listener) error {
-	if e.http.TLSConfig != nil {
+	if e.secure { // http.Server.Serve sets a TLSConfig of its own
 		return e.http.ServeTLS(l, "", "")
 	}
 	return e.http.Serve(l)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/charmbracelet/x/term"
 
+	"github.com/covetpy/covet/internal/backupcmd"
 	"github.com/covetpy/covet/internal/render"
 	"github.com/covetpy/covet/ops/console"
 )
@@ -23,11 +24,13 @@ type app struct {
 	env      func(string) string
 	parts    parts
 	flags    globals
+	sources  backupcmd.Sources // where the settings of backups are from
 	now      func() time.Time
 	begun    bool                    // the command line was understood
 	terminal func(io.Writer) bool    // whether a person looks at it
 	wait     func() <-chan time.Time // paces the attempts to reconnect
 	columns  func(w io.Writer) int   // of the terminal
+	cluster  console.Port            // on Kubernetes, once it was opened
 }
 
 // globals are the flags that every command has.
@@ -37,6 +40,7 @@ type globals struct {
 	accessible              bool
 	theme                   string
 	timeout                 time.Duration
+	cluster                 clusterFlags
 }
 
 func newApp(args []string, in io.Reader, out, err io.Writer, env func(string) string, p parts) *app {

@@ -48,7 +48,7 @@ type attachment struct {
 
 func (at *attachment) run(ctx context.Context) error {
 	a := at.app
-	port, err := a.connect()
+	port, err := a.connect(ctx)
 	if err != nil {
 		return err
 	}

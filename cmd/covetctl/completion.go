@@ -53,7 +53,7 @@ func completeNames[T any](a *app, op console.Op, name func(T) string) completer 
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		port, err := a.connect()
+		port, err := a.connect(c.Context())
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}

@@ -74,7 +74,10 @@ func (a *app) dataDir() string {
 }
 
 // connect reaches covetd.
-func (a *app) connect() (console.Port, error) {
+func (a *app) connect(ctx context.Context) (console.Port, error) {
+	if t, ok, err := a.target(); ok || err != nil {
+		return a.onCluster(ctx, t, err)
+	}
 	socket, known := a.socket()
 	if !known {
 		return nil, &console.Error{
@@ -88,10 +91,14 @@ func (a *app) connect() (console.Port, error) {
 
 // connectAnyhow reaches covetd or, where it does not run, its journal: what must work in an emergency goes through here.
 func (a *app) connectAnyhow(ctx context.Context) (port console.Port, offline bool, err error) {
+	if t, ok, err := a.target(); ok || err != nil {
+		port, err := a.onCluster(ctx, t, err)
+		return port, false, err
+	}
 	socket, _ := a.socket()
 	dir := a.dataDir()
 	if a.parts.offline == nil || dir == "" || a.elsewhere(dir) || !nobodyListens(ctx, socket) {
-		port, err = a.connect()
+		port, err = a.connect(ctx)
 		return port, false, err
 	}
 	port, err = a.parts.offline(ctx, dir)

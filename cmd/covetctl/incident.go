@@ -184,7 +184,7 @@ func (a *app) incidentAct(name, short string, op console.Op, example string) *co
 }
 
 func (a *app) incidentDo(c *cobra.Command, op console.Op, in any) error {
-	port, err := a.connect()
+	port, err := a.connect(c.Context())
 	if err != nil {
 		return err
 	}

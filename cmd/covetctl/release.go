@@ -72,7 +72,7 @@ func (p *page) releaseList(list []rollout.Release, roles map[string]console.Role
 			role = p.Mark(roleTone(known), string(known))
 		}
 		t.Row(r.Version, role, r.Digest[:min(12, len(r.Digest))], itoa(r.Manifest.Instances), p.age(r.AddedAt), render.Clean(r.AddedBy),
-			render.Clean(commandLine(r.Manifest.Command)))
+			render.Clean(imageLine(r.Manifest)))
 	}
 	p.table(t)
 }
@@ -111,6 +111,10 @@ func (a *app) showRelease(r rollout.Release) error {
 func (p *page) release(r rollout.Release) {
 	m := r.Manifest
 	p.line("%s  added %s by %s", p.Strong(r.Version), p.age(r.AddedAt), render.Clean(r.AddedBy))
+	if m.Workload != nil {
+		p.workload(r)
+		return
+	}
 	p.field("digest", r.Digest)
 	p.field("command", render.Clean(commandLine(m.Command)))
 	p.field("executable", m.Executable)
@@ -118,10 +122,12 @@ func (p *page) release(r rollout.Release) {
 	p.field("instances", itoa(m.Instances))
 	p.field("ready", fmt.Sprintf("%s within %s", render.Clean(m.ReadyPath), m.ReadyTimeout))
 	p.field("stop", fmt.Sprintf("drain %s, then %s from SIGTERM to SIGKILL", m.DrainTimeout, m.StopGrace))
-	for _, k := range slices.Sorted(maps.Keys(m.Env)) {
+	for _, k := range sortedKeys(m.Env) {
 		p.field("env", render.Clean(k+"="+m.Env[k]))
 	}
 }
+
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
 
 func (a *app) releaseRemove() *cobra.Command {
 	var in console.Target
@@ -136,7 +142,7 @@ func (a *app) releaseRemove() *cobra.Command {
 				e.Hint = "say --yes to remove it, or --plan to see what that does"
 				return e
 			}
-			port, err := a.connect()
+			port, err := a.connect(c.Context())
 			if err != nil {
 				return err
 			}

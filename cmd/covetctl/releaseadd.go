@@ -23,12 +23,18 @@ import (
 const addLong = `Record a release: the command that runs one instance, and the environment it runs with. covetd gives each instance PORT.
 
 The program is looked up now, as a shell would, and recorded by its absolute path and the SHA-256 of its file: a release
-whose program has changed since is not started. Keep each version's program in a file of its own.`
+whose program has changed since is not started. Keep each version's program in a file of its own.
+
+On Kubernetes a release is the stable one's pod template with other images or environment, each image pinned by its digest,
+and copies of the ConfigMaps and Secrets it refers to, as they are now.`
 
 // addition is what the command line says about a release to add.
 type addition struct {
 	artifact, dir, readyPath string
 	env, envFiles            []string
+	images                   []string // kubernetes
+	template                 string   // likewise: a file
+	unpinned                 bool     // likewise
 	instances                int
 	ready, drain, stop       time.Duration
 }
@@ -39,10 +45,14 @@ func (a *app) releaseAdd() *cobra.Command {
 		Use: "add VERSION [-- COMMAND ARGS…]", Short: "Record a release", Long: prose(addLong),
 		Example: `covetctl release add v1.1.0 --instances 4 -- ./shop-v1.1.0 --quiet
 covetctl release add v1.1.0 --artifact ./shop-v1.1.0 --env LOG_LEVEL=info --env-file shop.env
+covetctl release add v1.1.0 --deployment shop --image registry.example.com/shop:v1.1.0
 covetctl release add v2.0.0 --dir /srv/shop -- uvicorn src.main:app --host 127.0.0.1`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := notZero(c, "instances", "ready-timeout", "drain-timeout", "stop-grace"); err != nil {
 				return err
+			}
+			if _, ok, err := a.target(); ok || err != nil || add.onCluster() {
+				return a.addToCluster(c, args, &add, ok, err)
 			}
 			words, err := add.split(c, args)
 			if err != nil {
@@ -56,6 +66,9 @@ covetctl release add v2.0.0 --dir /srv/shop -- uvicorn src.main:app --host 127.0
 		},
 	}
 	f := c.Flags()
+	f.StringArrayVar(&add.images, "image", nil, "kubernetes: an image, or CONTAINER=IMAGE; may be given again")
+	f.StringVar(&add.template, "manifest", "", "kubernetes: a file with a Deployment, instead of the stable release's")
+	f.BoolVar(&add.unpinned, "unpinned", false, "kubernetes: even though no digest can be found for an image's tag")
 	f.StringVar(&add.artifact, "artifact", "", "the program, where it takes no arguments and no command is given")
 	f.StringArrayVarP(&add.env, "env", "e", nil, "a NAME=VALUE for its environment; may be given again")
 	f.StringArrayVar(&add.envFiles, "env-file", nil, "a file of NAME=VALUE lines; --env wins over it")
@@ -72,7 +85,7 @@ func (a *app) addRelease(c *cobra.Command, version string, m rollout.Manifest) e
 	if _, err := rollout.NewRelease(version, m, a.now(), ""); err != nil {
 		return usage("release %s: %v", version, err)
 	}
-	port, err := a.connect()
+	port, err := a.connect(c.Context())
 	if err != nil {
 		return err
 	}

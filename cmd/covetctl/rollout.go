@@ -44,7 +44,7 @@ func (a *app) rolloutAct(name, short string, op console.Op, goal rollout.Phase, 
 		Use: name + " [ID]", Short: short, Example: example, Args: atMostOne, ValidArgsFunction: a.rollouts(),
 		RunE: func(c *cobra.Command, args []string) error {
 			in.ID = first(args)
-			port, err := a.connect()
+			port, err := a.connect(c.Context())
 			if err != nil {
 				return err
 			}
@@ -83,10 +83,23 @@ func (a *app) act(ctx context.Context, port console.Port, op console.Op, in any,
 	if err != nil {
 		return err
 	}
-	if err := a.acknowledged(ack, watch); err != nil || !watch || ack.Rollout == nil {
+	watch, err = a.carriesOut(ctx, port, ack, watch)
+	if err != nil {
 		return err
 	}
-	return a.follow(ctx, port, ack.Rollout.ID, max(ack.Seq, 1)-1, goal(*ack.Rollout)) // the event that the command became comes first
+	if err := a.acknowledged(ack, watch); err != nil {
+		return err
+	}
+	if ack.Rollout == nil && op == console.ResumeRollout {
+		return a.finish(ctx, port)
+	}
+	if !watch || ack.Rollout == nil {
+		return nil
+	}
+	if err := a.follow(ctx, port, ack.Rollout.ID, max(ack.Seq, 1)-1, goal(*ack.Rollout)); err != nil { // the event that the command became comes first
+		return err
+	}
+	return a.finish(ctx, port)
 }
 
 func read[T any](raw json.RawMessage) (T, error) {
@@ -166,7 +179,7 @@ func (a *app) rolloutWatch() *cobra.Command {
 		Long:    "Follow a rollout. It ends with 0 when the rollout succeeded, 4 when it waits for approval, 5 when it was rolled back, 8 when it failed and was not.",
 		Example: "covetctl rollout watch\ncovetctl rollout watch r-7 -o json",
 		RunE: func(c *cobra.Command, args []string) error {
-			port, err := a.connect()
+			port, err := a.connect(c.Context())
 			if err != nil {
 				return err
 			}

@@ -120,7 +120,7 @@ func (a *app) startRollout(c *cobra.Command, in console.StartRequest, watch bool
 	if _, err := in.Normalize(); err != nil {
 		return usage("rollout to %s: %v", in.To, err)
 	}
-	port, err := a.connect()
+	port, err := a.connect(c.Context())
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"path/filepath"
 	"runtime/debug"
 
 	"github.com/covetpy/covet/internal/adminclient"
+	"github.com/covetpy/covet/internal/kube"
 	"github.com/covetpy/covet/internal/local"
 	"github.com/covetpy/covet/ops/console"
 	"github.com/covetpy/covet/tui"
@@ -16,6 +18,7 @@ type parts struct {
 	online  func(socket string) console.Port
 	offline func(ctx context.Context, dataDir string) (console.Port, error)
 	place   func(dataDir string) (socket string) // of the covetd whose data is there
+	cluster func(ctx context.Context, t kube.Target) (console.Port, error)
 	tui     func(ctx context.Context, port console.Port, o tuiOptions) error
 	build   build
 }
@@ -23,6 +26,8 @@ type parts struct {
 // tuiOptions is what the command line says about the TUI.
 type tuiOptions struct {
 	Socket  string
+	Target  string // as shown; empty for the socket
+	User    string // likewise; empty for whoever runs this program
 	NoColor bool
 	ASCII   bool
 
@@ -36,16 +41,17 @@ func wired() parts {
 		offline: func(ctx context.Context, dataDir string) (console.Port, error) {
 			return local.OpenOffline(ctx, dataDir)
 		},
-		place: place,
-		tui:   openTUI,
-		build: thisBuild(),
+		place:   place,
+		cluster: openCluster,
+		tui:     openTUI,
+		build:   thisBuild(),
 	}
 }
 
 // openTUI opens the interactive console.
 func openTUI(ctx context.Context, port console.Port, o tuiOptions) error {
 	return tui.Run(ctx, tui.Options{
-		Port: port, Target: "local:" + o.Socket, User: local.WhoAmI(), ReadOnly: true,
+		Port: port, Target: cmp.Or(o.Target, "local:"+o.Socket), User: cmp.Or(o.User, local.WhoAmI()), ReadOnly: true,
 		ASCII: o.ASCII, NoColor: o.NoColor, Accessible: o.Accessible, Theme: o.Theme,
 	})
 }

@@ -13,6 +13,11 @@ func (d *Desk) addRelease(ctx context.Context, s rollout.State, who string, body
 	if err != nil {
 		return nil, nil, err
 	}
+	if d.Recorder != nil {
+		if in.Manifest, err = d.Recorder.Record(ctx, s, in); err != nil {
+			return nil, nil, err
+		}
+	}
 	r, err := rollout.NewRelease(in.Version, in.Manifest, d.now(), who)
 	if err != nil {
 		return nil, nil, fail(CodeUsage, "covetctl release add --help has examples", "release %s: %v", in.Version, err)

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -41,13 +42,19 @@ func (d *Desk) start(ctx context.Context, s rollout.State, who string, op Op, in
 	if s.Stable == "" {
 		r.Steps, r.Keep = rollout.Steps(tuning, 0, to.Manifest.Instances), 0
 	}
-	return d.launch(s, who, op, r, in.Common)
+	if err := d.shape(ctx, s, &r); err != nil {
+		return nil, nil, err
+	}
+	return d.launch(ctx, s, who, op, r, in.Common)
 }
 
 // mayStart says why a rollout may not start, or nothing.
 func (d *Desk) mayStart(s rollout.State, in StartRequest, to rollout.Release) error {
 	if d.Live == nil {
 		return fail(CodeUnreachable, "start covetd first; only covetctl rollback works without it", "covetd is not running, and only it can roll out")
+	}
+	if s.Stopped != nil && !in.Plan {
+		return fail(CodeRefused, "covetctl service start starts it", "the service is stopped, by %s: %s", s.Stopped.By, cmp.Or(s.Stopped.Reason, "no reason given"))
 	}
 	if a := s.Active; a != nil && !in.Supersede && !in.Plan {
 		return lockedBy(a)
@@ -74,9 +81,12 @@ func lockedBy(a *rollout.Rollout) error {
 func nextID(s rollout.State) string { return fmt.Sprintf("r-%d", s.Count+1) }
 
 // launch answers with the plan of a rollout, or with the events that begin it.
-func (d *Desk) launch(s rollout.State, who string, op Op, r rollout.Rollout, c Common) ([]journal.Event, any, error) {
+func (d *Desk) launch(ctx context.Context, s rollout.State, who string, op Op, r rollout.Rollout, c Common) ([]journal.Event, any, error) {
 	plan := planRollout(s, op, r, d.now())
-	plan.Service, plan.Env = d.Info.Service, d.Info.Environment
+	plan.Service, plan.Env, plan.shown = d.Info.Service, d.Info.Environment, c.Plan
+	if err := d.survey(ctx, s, r, &plan); err != nil {
+		return nil, nil, err
+	}
 	if c.Plan {
 		return nil, plan, nil
 	}
@@ -183,9 +193,9 @@ func (d *Desk) goBack(s rollout.State, who string, op Op, a *rollout.Rollout, c 
 	}
 	message := because("aborted by "+who, c.Reason)
 	events := []journal.Event{journal.New(d.now(), who, rollout.RolloutAborting, a.ID, rollout.AbortData{Message: message})}
-	if d.Live == nil {
+	if d.still(s) {
 		events = append(events, journal.New(d.now(), who, rollout.RolloutEnded, a.ID, rollout.EndData{Phase: rollout.RolledBack,
-			Message: message + "; written while covetd was down: it serves " + orNone(a.From) + " when it starts"}))
+			Message: message + "; " + d.later(s, orNone(a.From))}))
 	}
 	return events, Ack{Message: fmt.Sprintf("%s goes back to %s", a.ID, orNone(a.From)), Rollout: a}, nil
 }

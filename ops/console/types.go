@@ -4,11 +4,13 @@ package console
 
 import (
 	"context"
+	"encoding/json"
 	"iter"
 	"time"
 
 	"github.com/covetpy/covet/ops/health"
 	"github.com/covetpy/covet/ops/journal"
+	"github.com/covetpy/covet/ops/recovery"
 	"github.com/covetpy/covet/ops/rollout"
 )
 
@@ -27,6 +29,7 @@ const (
 	GetAudit     Op = "audit"     // []AuditEntry, newest first; Query.Limit, Query.Before
 	GetSeries    Op = "series"    // Series
 	GetInstances Op = "instances" // []rollout.Instance
+	GetRecovery  Op = "recovery"  // recovery.Posture
 )
 
 // Commands: they change something, and are written to the audit log with who asked. Each takes and answers with the types
@@ -41,6 +44,8 @@ const (
 	AbortRollout  Op = "rollout.abort"   // Target → Ack or Plan
 	RetryRollout  Op = "rollout.retry"   // Target → Ack or Plan
 	Rollback      Op = "rollback"        // RollbackRequest → Ack or Plan
+	StopService   Op = "service.stop"    // Target → Ack or Plan; the id is that of the restore it is for, if any
+	StartService  Op = "service.start"   // Target → Ack or Plan; the id is that of the restore it was stopped for
 	OpenIncident  Op = "incident.open"   // IncidentRequest → health.Incident
 	AckIncident   Op = "incident.ack"    // Target → health.Incident
 	CloseIncident Op = "incident.close"  // Target → health.Incident
@@ -71,6 +76,12 @@ type Target struct {
 type AddReleaseRequest struct {
 	Version  string           `json:"version"`
 	Manifest rollout.Manifest `json:"manifest"`
+
+	// What follows is for a platform of containers, where the manifest is made of what runs there.
+	Images   []string          `json:"images,omitempty"`   // IMAGE, or CONTAINER=IMAGE
+	Env      map[string]string `json:"env,omitempty"`      // for the container the image is of
+	Template json.RawMessage   `json:"template,omitempty"` // a Deployment, instead of the one that runs
+	Unpinned bool              `json:"unpinned,omitempty"` // even though no digest can be found for an image
 }
 
 // StartRequest asks for a rollout to a release.
@@ -119,6 +130,8 @@ type Plan struct {
 	Duration journal.Duration `json:"duration"`           // expected, without waiting for approvals
 	Undo     string           `json:"undo"`               // what going back costs
 	At       time.Time        `json:"at"`
+
+	shown bool // to a person: nothing is done
 }
 
 // PlanStep is one line of a plan.
@@ -209,6 +222,8 @@ type Status struct {
 	Health      health.Assessment `json:"health"`
 	Incidents   []health.Incident `json:"incidents"` // open ones, worst first
 	Problems    []string          `json:"problems,omitempty"`
+	Stopped     *rollout.Stop     `json:"stopped,omitempty"`  // the service is scaled to nothing
+	Recovery    *recovery.Summary `json:"recovery,omitempty"` // how recoverable its database is
 }
 
 // Burn is how fast the error budget goes over one window: 1 is exactly as fast as the objective allows.

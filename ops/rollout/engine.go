@@ -106,7 +106,23 @@ func (e *Engine) Tick(ctx context.Context) (bool, error) {
 	if errors.Is(err, ErrSuspended) {
 		return false, nil // another covetd takes over: nothing is to be done
 	}
-	return moved && err == nil, errors.Join(err, e.reconcile(ctx, s, seen))
+	acted := e.reconcile(ctx, s, seen)
+	if foreign := new(ForeignError); errors.As(acted, &foreign) {
+		err = errors.Join(err, e.stand(ctx, foreign))
+	}
+	return moved && err == nil, errors.Join(err, acted)
+}
+
+// stand pauses the rollout under way: somebody else changes what it changes, and two that fight help nobody.
+func (e *Engine) stand(ctx context.Context, foreign *ForeignError) error {
+	_, err := e.Keeper.Decide(ctx, func(s State) ([]journal.Event, error) {
+		r := s.Active
+		if r == nil || r.Paused || r.Phase == Aborting {
+			return nil, nil
+		}
+		return []journal.Event{event(e.now(), ByCovetd, RolloutPaused, r.ID, Note{Message: foreign.Error()})}, nil
+	})
+	return err
 }
 
 func (e *Engine) now() time.Time {
@@ -143,6 +159,9 @@ func (e *Engine) observe(ctx context.Context) (Snapshot, error) {
 func (e *Engine) assess(ctx context.Context, seen Snapshot) (health.Assessment, error) {
 	prev := seen.Health
 	s := e.Keeper.State()
+	if s.Stopped != nil {
+		return health.Assessment{}, nil // that nothing answers is what somebody wanted
+	}
 	evidence, err := e.Signals.Evidence(ctx, s, seen.Instances, seen.At)
 	if err != nil {
 		return prev, fmt.Errorf("measure the signals: %w", err)
@@ -164,13 +183,18 @@ func (e *Engine) assess(ctx context.Context, seen Snapshot) (health.Assessment, 
 // reconcile moves the traffic first and the instances after it, so that nothing is stopped that still has any.
 func (e *Engine) reconcile(ctx context.Context, s State, seen Snapshot) error {
 	want := Wanted(s)
+	var held error
 	if !maps.Equal(want.Weights, seen.Weights) || want.Candidate != seen.Candidate {
-		if err := e.Router.SetWeights(ctx, want.Weights, want.Candidate); err != nil {
+		err := e.Router.SetWeights(ctx, want.Weights, want.Candidate)
+		switch {
+		case errors.Is(err, ErrHeld):
+			held = err
+		case err != nil:
 			return fmt.Errorf("set the weights: %w", err)
 		}
 	}
 	if err := e.Platform.Ensure(ctx, Desire(s, want)); err != nil {
-		return fmt.Errorf("ensure the instances: %w", err)
+		return errors.Join(held, fmt.Errorf("ensure the instances: %w", err))
 	}
-	return nil
+	return held
 }

@@ -12,6 +12,8 @@ const (
 	ReleaseRemoved     journal.Kind = "release.removed"     // -
 	ReleaseQuarantined journal.Kind = "release.quarantined" // Note
 	ServiceAdopted     journal.Kind = "service.adopted"     // Adoption: a release serves without a rollout
+	ServiceStopped     journal.Kind = "service.stopped"     // Stop
+	ServiceStarted     journal.Kind = "service.started"     // Note
 	WarmRetired        journal.Kind = "warm.retired"        // -
 
 	RolloutStarted   journal.Kind = "rollout.started"   // Rollout
@@ -58,7 +60,8 @@ type EndData struct {
 
 // Adoption says which release serves without a rollout having brought it there.
 type Adoption struct {
-	Instances int `json:"instances"`
+	Instances int    `json:"instances"`
+	Previous  string `json:"previous,omitempty"` // what a rollback goes to; empty leaves it as it is
 }
 
 func event(now time.Time, by string, kind journal.Kind, subject string, data any) journal.Event {

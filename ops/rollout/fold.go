@@ -33,7 +33,12 @@ func Fold(s State, e journal.Event) (State, error) {
 			return s, err
 		}
 		s.Stable, s.Instances = e.Subject, a.Instances
+		if a.Previous != "" {
+			s.Previous = a.Previous
+		}
 		return s, nil
+	case ServiceStopped, ServiceStarted:
+		return foldStop(s, e)
 	case WarmRetired:
 		s.Warm = nil
 		return s, nil
@@ -112,6 +117,7 @@ func foldProgress(r *Rollout, e journal.Event) error {
 		// Time spent paused counts for neither the bake nor the deadline.
 		r.PhaseAt = r.PhaseAt.Add(e.At.Sub(r.PausedAt))
 		r.Paused, r.PausedBy, r.PausedAt = false, "", time.Time{}
+		r.Resumes++
 	case RolloutAborting:
 		var a AbortData
 		if err := e.Decode(&a); err != nil {

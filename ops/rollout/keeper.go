@@ -162,3 +162,13 @@ func (k *Keeper) Since(ctx context.Context, after journal.Seq, limit int) ([]jou
 	}
 	return append([]journal.Event(nil), events...), nil
 }
+
+// CatchUp reads what others have written to the journal meanwhile.
+func (k *Keeper) CatchUp(ctx context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.journal == nil {
+		return ErrSuspended
+	}
+	return k.catchUp(ctx, k.journal)
+}

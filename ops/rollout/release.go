@@ -36,6 +36,10 @@ type Manifest struct {
 	ReadyTimeout journal.Duration  `json:"ready_timeout,omitempty"` // how long a start may take
 	DrainTimeout journal.Duration  `json:"drain_timeout,omitempty"` // how long requests in flight may take to finish
 	StopGrace    journal.Duration  `json:"stop_grace,omitempty"`    // from SIGTERM to SIGKILL
+
+	// Workload is what runs on a platform of containers. There the fields above it mean nothing, but Instances (0 for as many
+	// as there are) and ReadyTimeout.
+	Workload *Workload `json:"workload,omitempty"`
 }
 
 // Defaults of a manifest's optional fields.
@@ -48,6 +52,12 @@ const (
 
 // WithDefaults fills what was left empty.
 func (m Manifest) WithDefaults() Manifest {
+	if m.Workload != nil {
+		if m.ReadyTimeout == 0 {
+			m.ReadyTimeout = DefaultReadyTimeout
+		}
+		return m
+	}
 	if m.Instances == 0 {
 		m.Instances = 1
 	}
@@ -88,6 +98,20 @@ func NewRelease(version string, m Manifest, at time.Time, by string) (Release, e
 	if !versionForm.MatchString(version) {
 		faults = append(faults, fmt.Errorf("version %q: use letters, digits, dot, dash, plus and underscore, at most 64, for example v1.2.0", version))
 	}
+	if m.Workload != nil {
+		faults = append(faults, m.Workload.faults(m.Instances)...)
+	} else {
+		faults = append(faults, m.processFaults()...)
+	}
+	if len(faults) > 0 {
+		return Release{}, errors.Join(faults...)
+	}
+	return Release{Version: version, Digest: m.Digest(), Manifest: m, AddedAt: at.UTC(), AddedBy: by}, nil
+}
+
+// processFaults is what is wrong with a manifest of a process.
+func (m Manifest) processFaults() []error {
+	var faults []error
 	if len(m.Command) == 0 || m.Command[0] == "" {
 		faults = append(faults, errors.New("command: none was given; say what to run after --, for example -- ./shop --quiet"))
 	}
@@ -105,10 +129,7 @@ func NewRelease(version string, m Manifest, at time.Time, by string) (Release, e
 	if _, own := m.Env["PORT"]; own {
 		faults = append(faults, errors.New("env PORT: covetd gives every instance a port of its own; remove it"))
 	}
-	if len(faults) > 0 {
-		return Release{}, errors.Join(faults...)
-	}
-	return Release{Version: version, Digest: m.Digest(), Manifest: m, AddedAt: at.UTC(), AddedBy: by}, nil
+	return faults
 }
 
 // Change is one difference between two releases' manifests.
@@ -145,6 +166,9 @@ func Changes(from, to Manifest) []Change {
 
 var secretName = regexp.MustCompile(`(?i)(secret|passw|token|key|credential|dsn|_url$)`)
 
+// LooksSecret reports whether a name is one of something that people do not show each other.
+func LooksSecret(name string) bool { return secretName.MatchString(name) }
+
 func masked(v string) string {
 	if v == "" {
 		return ""
@@ -166,6 +190,9 @@ func (m Manifest) Masked() Manifest {
 }
 
 func fields(m Manifest) map[string]string {
+	if m.Workload != nil {
+		return m.Workload.fields(m.Instances)
+	}
 	command, err := json.Marshal(m.Command)
 	if err != nil {
 		panic("rollout: strings are always JSON: " + err.Error())

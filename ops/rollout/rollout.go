@@ -66,6 +66,10 @@ type Rollout struct {
 	Message   string    `json:"message,omitempty"`   // why it stands or ended as it does
 	EndedAt   time.Time `json:"ended_at,omitzero"`
 	Then      *Rollout  `json:"then,omitempty"` // starts once this one has been undone (a rollback to a third release)
+
+	// InPlace says that the platform itself replaces the one release's instances by the other's, gradually, where they are.
+	InPlace bool `json:"in_place,omitempty"`
+	Resumes int  `json:"resumes,omitempty"` // how often a person said to go on after a pause
 }
 
 // Current is the step the rollout is in.
@@ -100,6 +104,8 @@ type State struct {
 	Count       int                `json:"count"`                 // rollouts ever started: the next one's number
 	Outcomes    map[Phase]int      `json:"outcomes,omitempty"`    // how many rollouts ended how, ever
 	Incidents   health.Incidents   `json:"incidents,omitempty"`
+	Stopped     *Stop              `json:"stopped,omitempty"`     // nothing is to run
+	ServesSince time.Time          `json:"serves_since,omitzero"` // when it was last started again
 }
 
 // Find returns the rollout with the id, active or ended. An empty id means the active one, or else the newest.

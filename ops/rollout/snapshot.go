@@ -74,6 +74,7 @@ type Desired map[string]Want
 type Want struct {
 	Release   Release
 	Instances int
+	InPlace   bool // it takes the place of whatever has the traffic now, gradually, by the platform's own means
 }
 
 // Platform is where releases run. Ensure is idempotent: asked twice for the same, it does nothing the second time. It

@@ -154,6 +154,32 @@ func Steps(t Tuning, stable, n int) []Step {
 	return steps
 }
 
+// RatioSteps are Steps for a platform whose traffic follows the number of instances: a step has as many of the candidate
+// as come nearest to its weight while the stable release keeps all of its own, at least one and at most n.
+func RatioSteps(t Tuning, stable, n int) []Step {
+	steps := Steps(t, stable, n)
+	if t.Strategy != Canary || stable == 0 {
+		return steps
+	}
+	if t.Instances > 0 {
+		n = t.Instances
+	}
+	for i, s := range steps {
+		if s.Weight < 100 {
+			steps[i].Candidate = min(max((stable*s.Weight+(100-s.Weight)/2)/(100-s.Weight), 1), max(n, 1))
+		}
+	}
+	return steps
+}
+
+// NativeSteps is the one step of a rolling update that the platform makes itself.
+func NativeSteps(t Tuning, n int) []Step {
+	if t.Instances > 0 {
+		n = t.Instances
+	}
+	return []Step{{Weight: 100, Candidate: n, Bake: t.Bake, Approve: slices.Contains(t.Approve, 100)}}
+}
+
 // rollingSteps replaces one instance at a time with a surge of one and nothing unavailable.
 func rollingSteps(t Tuning, stable, n int) []Step {
 	rounds := max(stable, n)

@@ -6,6 +6,7 @@ type Target struct {
 	Instances map[string]int // by version
 	Weights   Weights
 	Candidate string // the version that x-canary requests go to; empty when none
+	InPlace   string // the version that the platform itself is to put in the place of the other; empty when none
 }
 
 // Wanted works out the target from the state.
@@ -21,6 +22,9 @@ func Wanted(s State) Target {
 	if r := s.Active; r != nil {
 		wantActive(s, r, &t)
 	}
+	if s.Stopped != nil {
+		t.Instances = map[string]int{} // the weights stay: they say who has the traffic once it starts
+	}
 	return t
 }
 
@@ -34,6 +38,20 @@ func wantActive(s State, r *Rollout, t *Target) {
 		t.Candidate = r.To
 	}
 	t.Weights = split(r)
+	if r.InPlace {
+		t.inPlace(s, r)
+	}
+}
+
+// inPlace is what a rollout wants that the platform makes itself: one release only, which the platform replaces the other by.
+func (t *Target) inPlace(s State, r *Rollout) {
+	t.Candidate, t.InPlace = "", r.To
+	leaving := r.From
+	if r.Phase == Aborting || r.Contained {
+		t.InPlace, leaving = r.From, r.To
+		t.Instances[r.From] = s.Instances
+	}
+	delete(t.Instances, leaving)
 }
 
 // wantedInstances is how many of the candidate and of the stable release the rollout wants just now. New ones are wanted
@@ -77,7 +95,7 @@ func Desire(s State, t Target) Desired {
 	d := Desired{}
 	for version, n := range t.Instances {
 		if r, ok := s.Releases[version]; ok && n > 0 {
-			d[version] = Want{Release: r, Instances: n}
+			d[version] = Want{Release: r, Instances: n, InPlace: version == t.InPlace}
 		}
 	}
 	return d

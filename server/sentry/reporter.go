@@ -161,10 +161,18 @@ const flushTimeout = 2 * time.Second
 func (r *Reporter) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
-	flushed := r.client.FlushWithContext(ctx)
-	r.client.Close()
-	if !flushed {
-		return errors.New("sentry did not take everything in time")
+	closed := make(chan bool, 1)
+	go func() {
+		flushed := r.client.FlushWithContext(ctx)
+		r.client.Close() // which waits for an answer under way
+		closed <- flushed
+	}()
+	select {
+	case flushed := <-closed:
+		if flushed {
+			return nil
+		}
+	case <-ctx.Done():
 	}
-	return nil
+	return errors.New("sentry did not take everything in time")
 }

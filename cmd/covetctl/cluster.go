@@ -1,0 +1,207 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/covetpy/covet/internal/kube"
+	"github.com/covetpy/covet/internal/registry"
+	"github.com/covetpy/covet/internal/render"
+	"github.com/covetpy/covet/ops/console"
+	"github.com/covetpy/covet/ops/rollout"
+)
+
+// clusterFlags say which service on Kubernetes is meant.
+type clusterFlags struct {
+	platform, kubeconfig, context, namespace, deployment, service string
+}
+
+func (a *app) clusterFlags(c *cobra.Command) {
+	f, v := c.PersistentFlags(), &a.flags.cluster
+	f.StringVar(&v.platform, "platform", "", "local or kubernetes (env COVET_PLATFORM; default by the flags below)")
+	f.StringVar(&v.kubeconfig, "kubeconfig", "", "kubernetes: the kubeconfig (env KUBECONFIG)")
+	f.StringVar(&v.context, "context", "", "kubernetes: the context in it (env COVET_CONTEXT)")
+	f.StringVar(&v.namespace, "namespace", "", "kubernetes: the namespace (env COVET_NAMESPACE)")
+	f.StringVar(&v.deployment, "deployment", "", "kubernetes: the Deployment that is the service (env COVET_DEPLOYMENT)")
+	f.StringVar(&v.service, "service", "", "kubernetes: the Service before it (env COVET_SERVICE)")
+	must(c.RegisterFlagCompletionFunc("platform", cobra.FixedCompletions([]string{"local", "kubernetes"}, cobra.ShellCompDirectiveNoFileComp)))
+}
+
+// target is the service on Kubernetes that is meant, if one is.
+func (a *app) target() (kube.Target, bool, error) {
+	v := a.flags.cluster
+	t := kube.Target{
+		Kubeconfig: v.kubeconfig, Context: cmp.Or(v.context, a.env("COVET_CONTEXT")), Namespace: cmp.Or(v.namespace, a.env("COVET_NAMESPACE")),
+		Deployment: cmp.Or(v.deployment, a.env("COVET_DEPLOYMENT")), Service: cmp.Or(v.service, a.env("COVET_SERVICE")),
+		Environment: a.env("COVET_ENVIRONMENT"),
+	}
+	switch platform := cmp.Or(v.platform, a.env("COVET_PLATFORM")); platform {
+	case "kubernetes":
+		return t, true, nil
+	case "local":
+		return t, false, nil
+	case "":
+		named := v.kubeconfig != "" || t.Context != "" || t.Namespace != "" || t.Deployment != ""
+		return t, named && a.flags.socket == "" && a.flags.dataDir == "", nil
+	default:
+		return t, false, usage("--platform %q: choose local or kubernetes", platform)
+	}
+}
+
+// onCluster reaches the service on Kubernetes, once for a run.
+func (a *app) onCluster(ctx context.Context, t kube.Target, err error) (console.Port, error) {
+	if err != nil || a.cluster != nil {
+		return a.cluster, err
+	}
+	if a.parts.cluster == nil {
+		return nil, usage("this covetctl knows no Kubernetes")
+	}
+	a.cluster, err = a.parts.cluster(ctx, t)
+	return a.cluster, err
+}
+
+// leaveCluster ends what covetctl does for the service on Kubernetes.
+func (a *app) leaveCluster() error {
+	if c, ok := a.cluster.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
+
+func openCluster(ctx context.Context, t kube.Target) (console.Port, error) {
+	p, err := kube.Open(ctx, t, kube.Options{Version: thisBuild().Version, Images: registry.New()})
+	if err != nil {
+		return nil, err // not p, which would be a Port that is not nil
+	}
+	return p, nil
+}
+
+// openOnCluster is the TUI over a service on Kubernetes.
+func (a *app) openOnCluster(ctx context.Context, t kube.Target, err error) error {
+	port, err := a.onCluster(ctx, t, err)
+	if err != nil {
+		return err
+	}
+	o := tuiOptions{NoColor: !a.style(a.out).Color, ASCII: a.flags.ascii, Accessible: a.flags.accessible, Theme: a.flags.theme}
+	if p, ok := port.(*kube.Port); ok {
+		o.Target, o.User = p.Where(), p.Who()
+	}
+	err = a.parts.tui(ctx, port, o)
+	if p, ok := port.(*kube.Port); ok && err == nil {
+		if id := p.Unfinished(); id != "" {
+			return a.note(render.Warn, "nobody carries out %s now that the console is closed: the traffic stays as it is; covetctl rollout resume goes on", id)
+		}
+	}
+	return err
+}
+
+// checkCluster looks at what covetctl needs of a service on Kubernetes.
+func (a *app) checkCluster(ctx context.Context, t kube.Target, err error) ([]check, error) {
+	port, err := a.onCluster(ctx, t, err)
+	if err != nil {
+		return []check{failed("cluster", err)}, err
+	}
+	p, ok := port.(*kube.Port)
+	if !ok {
+		return nil, nil
+	}
+	out := []check{{"cluster", "ok", fmt.Sprintf("%s answers %s; the service is %s", p.Server(), p.Who(), p.Where()), ""}}
+	if self, who := p.Drives(ctx); self {
+		out = append(out, check{"controller", "warning", "none runs: whoever begins a rollout must stay until it has ended", "deploy/kubernetes/controller.yaml"})
+	} else {
+		out = append(out, check{"controller", "ok", who + " drives", ""})
+	}
+	missing, err := p.Check(ctx)
+	if err != nil {
+		return append(out, failed("permissions", err)), err
+	}
+	if len(missing) == 0 {
+		return append(out, check{"permissions", "ok", "everything that a rollout needs", ""}), nil
+	}
+	for _, m := range missing {
+		out = append(out, check{"permissions", "warning", "you may not " + m, "deploy/kubernetes/controller-rbac.yaml has the Role"})
+	}
+	return out, nil
+}
+
+// driver is a Port that may have to carry out itself what was asked for.
+type driver interface {
+	Drives(ctx context.Context) (self bool, who string)
+	Finish(ctx context.Context) (left string, err error)
+}
+
+// carriesOut says who carries out what was asked for. Where it is this program, it must stay until that is done.
+func (a *app) carriesOut(ctx context.Context, port console.Port, ack console.Ack, watch bool) (bool, error) {
+	d, ok := port.(driver)
+	if !ok || ack.Rollout == nil {
+		return watch, nil
+	}
+	self, who := d.Drives(ctx)
+	if !self {
+		return watch, a.note(render.Idle, "%s carries it out; covetctl only watches", who)
+	}
+	return true, a.note(render.Idle, "no controller runs, so this covetctl carries it out. Should it end, the traffic stays as it is, "+
+		"and `covetctl rollout resume` or a controller goes on")
+}
+
+// finish stays until nothing is left that only this program would do, and says what is.
+func (a *app) finish(ctx context.Context, port console.Port) error {
+	d, ok := port.(driver)
+	if !ok {
+		return nil
+	}
+	left, err := d.Finish(ctx)
+	if ctx.Err() != nil {
+		return &interrupted{message: "stopped before everything was put in order; the traffic is where it should be", hint: "covetctl rollout resume goes on"}
+	}
+	if err != nil || left == "" {
+		return err
+	}
+	return a.note(render.Idle, "%s", left)
+}
+
+// imageLine is what a release runs, for people.
+func imageLine(m rollout.Manifest) string {
+	if m.Workload != nil {
+		return m.Workload.Image()
+	}
+	return commandLine(m.Command)
+}
+
+// addImages records a release of images.
+func (a *app) addImages(c *cobra.Command, version string, in console.AddReleaseRequest) error {
+	port, err := a.connect(c.Context())
+	if err != nil {
+		return err
+	}
+	in.Version = version
+	r, err := command[rollout.Release](c.Context(), a, port, console.AddRelease, in)
+	if err != nil {
+		return err
+	}
+	return a.showRelease(r)
+}
+
+// workload shows what a release of Kubernetes runs.
+func (p *page) workload(r rollout.Release) {
+	w := r.Manifest.Workload
+	p.field("digest", r.Digest)
+	for _, name := range sortedKeys(w.Images) {
+		p.field("image", render.Clean(fmt.Sprintf("%s: %s", name, w.Images[name])))
+	}
+	for _, c := range w.Config {
+		kept := "not kept"
+		if c.Copy != "" {
+			kept = "kept as " + c.Copy
+		}
+		p.field("config", render.Clean(fmt.Sprintf("%s %s, %s", c.Kind, c.Name, kept)))
+	}
+	if r.Manifest.Instances > 0 {
+		p.field("instances", itoa(r.Manifest.Instances))
+	}
+	p.field("record", w.Record)
+}

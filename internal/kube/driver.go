@@ -1,0 +1,307 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/covetpy/covet/ops/journal"
+	"github.com/covetpy/covet/ops/rollout"
+)
+
+// driver carries out what the journal says for as long as there is something to carry out and nobody else does. What it does
+// is fenced by the journal and by resourceVersions, so a second one does no harm; the lease keeps it from doing the same work.
+type driver struct {
+	port  *Port
+	lease *lease
+	ring  chan struct{}
+
+	mu      sync.Mutex
+	self    bool   // this program drives now
+	other   string // who else does
+	always  bool   // a controller: it stands by when there is nothing to do
+	trouble error
+	running sync.WaitGroup
+	awake   bool
+	asked   bool      // something was to be done since run looked last
+	urgent  time.Time // since when something urgent waits for another driver
+	stop    context.CancelFunc
+	signals *signals
+}
+
+func newDriver(p *Port) *driver {
+	d := &driver{port: p, lease: newLease(p.client, p.at.Deployment, p.options.Holder), ring: make(chan struct{}, 1), signals: &signals{}}
+	d.rewire()
+	return d
+}
+
+// rewire gives the engine the journal that was read anew.
+func (d *driver) rewire() {
+	p := d.port
+	p.engine = &rollout.Engine{
+		Keeper: p.keeper, Platform: d.platform(), Router: &Router{hand: p.hand}, Signals: d.signals, Matrix: p.matrix,
+		Log: p.options.Log, Every: time.Second, Wake: d.ring,
+	}
+}
+
+func (d *driver) platform() rollout.Platform {
+	return &Platform{hand: d.port.hand, logs: newLastWords(d.port)}
+}
+
+// wake lets the driver look whether there is something to do. What is urgent is not left for long to one that does not move.
+func (d *driver) wake(urgent bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.asked = true
+	if urgent {
+		d.urgent = now()
+	}
+	if d.awake {
+		d.nudge()
+		return
+	}
+	d.awake, d.asked = true, false
+	ctx, stop := context.WithCancel(d.port.ctx)
+	d.stop = stop
+	d.running.Go(func() {
+		defer stop()
+		d.run(ctx)
+	})
+	d.running.Go(func() { d.chime(ctx) })
+}
+
+// nudge makes the engine look at once.
+func (d *driver) nudge() {
+	select {
+	case d.ring <- struct{}{}:
+	default:
+	}
+}
+
+// chime nudges the engine whenever something that is watched has changed.
+func (d *driver) chime(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.port.stage.bell.changed():
+			d.nudge()
+		}
+	}
+}
+
+// busy reports whether there is something that somebody must carry out.
+func (d *driver) busy() bool {
+	s := d.port.state()
+	if s.Active != nil {
+		return true
+	}
+	return s.Warm != nil || d.port.hand.untidy()
+}
+
+// impatience is how long something urgent waits for another driver that seems alive.
+const impatience = 1500 * time.Millisecond
+
+// run drives until there is nothing left to do.
+func (d *driver) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		if !d.always && !d.busy() && d.sleeps() {
+			return
+		}
+		err := d.lease.take(ctx, now(), d.force())
+		d.note(err)
+		if err != nil {
+			pause(ctx, d.ring, leaseRenew/4)
+			continue
+		}
+		d.drive(ctx)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.awake, d.self = false, false
+}
+
+// sleeps ends the driver's work, unless it was asked for more meanwhile.
+func (d *driver) sleeps() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.asked {
+		d.asked = false
+		return false
+	}
+	d.awake, d.self = false, false
+	return true
+}
+
+// force reports whether the lease is to be taken from whoever holds it: what is urgent has not been begun.
+func (d *driver) force() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.urgent.IsZero() && now().Sub(d.urgent) > impatience && d.port.state().Active != nil
+}
+
+func (d *driver) note(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.self, d.trouble, d.other = err == nil, nil, ""
+	switch {
+	case errors.Is(err, errHeld):
+		d.other = err.Error()
+	case err != nil:
+		d.trouble = err
+	}
+}
+
+func pause(ctx context.Context, ring <-chan struct{}, longest time.Duration) {
+	t := time.NewTimer(longest)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-ring:
+	case <-t.C:
+	}
+}
+
+// drive runs the engine for as long as the lease is ours.
+func (d *driver) drive(ctx context.Context) {
+	p := d.port
+	engine, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan struct{})
+	p.mu.Lock()
+	e := p.engine
+	p.mu.Unlock()
+	go func() {
+		defer close(ended)
+		_ = e.Run(engine) // it ends when it is told to, and tells its problems by Problem
+	}()
+	tick := time.NewTicker(leaseRenew)
+	defer tick.Stop()
+	renewed := now()
+	idle := time.NewTicker(200 * time.Millisecond)
+	defer idle.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			stop()
+			<-ended
+			return
+		case <-idle.C:
+			p.mu.Lock()
+			rewired := p.engine != e
+			p.mu.Unlock()
+			if rewired || !d.always && !d.busy() {
+				stop()
+				<-ended
+				return
+			}
+		case <-tick.C:
+			err := d.lease.take(ctx, now(), false)
+			if err == nil {
+				renewed = now()
+			}
+			if errors.Is(err, errHeld) || err != nil && now().Sub(renewed) > leaseDuration {
+				d.note(err)
+				stop()
+				<-ended
+				return
+			}
+		}
+	}
+}
+
+// problems says what keeps the work from going on.
+func (d *driver) problems() []string {
+	d.mu.Lock()
+	self, trouble, other := d.self, d.trouble, d.other
+	d.mu.Unlock()
+	var out []string
+	if self {
+		if err := d.port.engine.Problem(); err != nil && !errors.Is(err, rollout.ErrHeld) {
+			out = append(out, fmt.Sprintf("the rollout cannot go on, and is tried again: %v", err))
+		}
+	}
+	if trouble != nil {
+		out = append(out, fmt.Sprintf("nobody can be said to drive: %v", trouble))
+	}
+	s := d.port.state()
+	if self || other != "" || s.Active == nil && (s.Warm != nil || !d.port.hand.untidy()) {
+		return out
+	}
+	if h, err := d.lease.seen(d.port); err == nil && !h.fresh(now()) {
+		what := "the end of the last rollout"
+		if s.Active != nil {
+			what = s.Active.ID
+		}
+		out = append(out, fmt.Sprintf("nobody carries out %s: covetctl rollout resume takes it over; the traffic stays as it is meanwhile", what))
+	}
+	return out
+}
+
+// close lets the lease go, so that the next driver need not wait.
+func (d *driver) close() error {
+	d.mu.Lock()
+	stop := d.stop
+	d.mu.Unlock()
+	if stop == nil {
+		return nil
+	}
+	stop()
+	d.running.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	return d.lease.release(ctx)
+}
+
+// Drives reports whether this program carries out what was asked for, and who does otherwise.
+func (p *Port) Drives(ctx context.Context) (self bool, who string) {
+	h, err := p.driver.lease.read(ctx)
+	if err == nil && h.by != p.options.Holder && h.fresh(now()) {
+		return false, h.by
+	}
+	return true, ""
+}
+
+// Finish waits until everything is done that nobody else would do: a release that stays warm is left so, and said.
+func (p *Port) Finish(ctx context.Context) (string, error) {
+	if self, _ := p.Drives(ctx); !self {
+		return "", nil
+	}
+	p.driver.wake(false)
+	for {
+		changed := p.stage.bell.changed()
+		s := p.state()
+		switch {
+		case s.Active == nil && s.Warm == nil && !p.hand.untidy():
+			return "", nil
+		case s.Active == nil && s.Warm != nil:
+			return fmt.Sprintf("%s stays warm until %s, so that going back takes no time; without a covetd controller it stays until covetctl rollout resume lets it go",
+				s.Warm.Version, s.Warm.Until.Local().Format("15:04:05")), nil
+		}
+		t := time.NewTimer(time.Second)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return "", ctx.Err()
+		case <-changed:
+		case <-t.C:
+		}
+		t.Stop()
+	}
+}
+
+// letGo ends the time that a release is kept warm.
+func (p *Port) letGo(ctx context.Context) error {
+	p.mu.Lock()
+	k := p.keeper
+	p.mu.Unlock()
+	_, err := k.Decide(ctx, func(s rollout.State) ([]journal.Event, error) {
+		if s.Active != nil || s.Warm == nil {
+			return nil, nil
+		}
+		return []journal.Event{journal.New(now(), p.who, rollout.WarmRetired, s.Warm.Version, nil)}, nil
+	})
+	return err
+}

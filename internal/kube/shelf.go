@@ -1,0 +1,224 @@
+package kube
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+)
+
+// shelf holds every object of one kind that is watched. It is filled by one list, kept by one watch, and costs the API server
+// nothing more.
+type shelf[T metav1.Object] struct {
+	name    string // of the kind, for people
+	trim    func(T)
+	changed func()
+
+	mu     sync.RWMutex
+	items  map[string]T
+	sorted []T // all of items, or nil where they have changed
+	synced chan struct{}
+	denied error // the kind may not be read, or is not served
+	broken error // the last list or watch failed
+}
+
+func newShelf[T metav1.Object](name string, changed func()) *shelf[T] {
+	return &shelf[T]{name: name, changed: changed, items: map[string]T{}, synced: make(chan struct{})}
+}
+
+// all lists the objects by name. Neither they nor the list may be changed.
+func (s *shelf[T]) all() []T {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sorted == nil {
+		s.sorted = slices.Collect(maps.Values(s.items))
+		slices.SortFunc(s.sorted, func(a, b T) int { return strings.Compare(a.GetName(), b.GetName()) })
+	}
+	return slices.Clip(s.sorted)
+}
+
+func (s *shelf[T]) get(name string) (T, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	o, ok := s.items[name]
+	return o, ok
+}
+
+// put shelves what a write was answered with, so that the writer sees it at once. An older one changes nothing.
+func (s *shelf[T]) put(o T) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old, ok := s.items[o.GetName()]; ok && older(o, old) {
+		return
+	}
+	s.items[o.GetName()] = o
+	s.sorted = nil
+}
+
+// older compares resource versions, which rise; since 1.35 the API promises that.
+func older(a, b metav1.Object) bool {
+	x, y := a.GetResourceVersion(), b.GetResourceVersion()
+	return len(x) < len(y) || len(x) == len(y) && x < y
+}
+
+// Add implements cache.ReflectorStore.
+func (s *shelf[T]) Add(o any) error { return s.Update(o) }
+
+// Update implements cache.ReflectorStore.
+func (s *shelf[T]) Update(o any) error {
+	item := o.(T)
+	if s.trim != nil {
+		s.trim(item)
+	}
+	s.put(item)
+	s.changed()
+	return nil
+}
+
+// Delete implements cache.ReflectorStore.
+func (s *shelf[T]) Delete(o any) error {
+	s.mu.Lock()
+	delete(s.items, o.(T).GetName())
+	s.sorted = nil
+	s.mu.Unlock()
+	s.changed()
+	return nil
+}
+
+// Replace implements cache.ReflectorStore.
+func (s *shelf[T]) Replace(list []any, _ string) error {
+	items := make(map[string]T, len(list))
+	for _, o := range list {
+		item := o.(T)
+		if s.trim != nil {
+			s.trim(item)
+		}
+		items[item.GetName()] = item
+	}
+	s.mu.Lock()
+	s.items, s.sorted = items, nil
+	s.broken = nil
+	s.mu.Unlock()
+	s.settle(nil)
+	s.changed()
+	return nil
+}
+
+// Resync implements cache.ReflectorStore.
+func (s *shelf[T]) Resync() error { return nil }
+
+// settle notes that it is known what is there, or that it never will be.
+func (s *shelf[T]) settle(denied error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if denied != nil {
+		s.denied = denied
+	}
+	select {
+	case <-s.synced:
+	default:
+		close(s.synced)
+	}
+}
+
+// trouble is why the shelf may not be up to date, or nil.
+func (s *shelf[T]) trouble() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.broken
+}
+
+// failed notes what a list or watch ended with. What may not be read is not asked for again.
+func (s *shelf[T]) failed(err error, stop context.CancelFunc) error {
+	if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) {
+		s.settle(err)
+		stop()
+		return err
+	}
+	s.mu.Lock()
+	if !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
+		s.broken = err
+	}
+	s.mu.Unlock()
+	return err
+}
+
+// keep fills the shelf until the context ends.
+func (s *shelf[T]) keep(ctx context.Context, example T, lw cache.ListWatch) {
+	ctx, stop := context.WithCancel(ctx)
+	silent := logr.Discard()
+	list, follow := lw.ListWithContextFunc, lw.WatchFuncWithContext
+	lw.ListWithContextFunc = func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+		got, err := list(ctx, o)
+		if err != nil {
+			return nil, s.failed(err, stop)
+		}
+		return got, nil
+	}
+	lw.WatchFuncWithContext = func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+		got, err := follow(ctx, o)
+		if err != nil {
+			return nil, s.failed(err, stop)
+		}
+		s.mu.Lock()
+		s.broken = nil
+		s.mu.Unlock()
+		return got, nil
+	}
+	r := cache.NewReflectorWithOptions(&lw, example, s, cache.ReflectorOptions{
+		Logger: &silent, Name: s.name,
+		Backoff: &wait.Backoff{Duration: 100 * time.Millisecond, Cap: 2 * time.Second, Steps: 10, Factor: 2, Jitter: 0.5},
+	})
+	r.RunWithContext(ctx)
+	stop()
+}
+
+// selection chooses objects of a kind.
+type selection struct{ labels, name string }
+
+func (s selection) into(o metav1.ListOptions) metav1.ListOptions {
+	o.LabelSelector = s.labels
+	if s.name != "" {
+		o.FieldSelector = "metadata.name=" + s.name
+	}
+	return o
+}
+
+// asJSON lists and watches objects as they are, unknown fields and all.
+func (c *client) asJSON(r schema.GroupVersionResource, which selection) cache.ListWatch {
+	return cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			return c.on(r).List(ctx, which.into(o))
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			return c.on(r).Watch(ctx, which.into(o))
+		},
+	}
+}
+
+// asTyped lists and watches objects in their compact form.
+func (c *client) asTyped(r schema.GroupVersionResource, which selection, list func() runtime.Object) cache.ListWatch {
+	return cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			into := list()
+			o = which.into(o)
+			return into, c.typed.Get().AbsPath(c.path(r)...).VersionedParams(&o, metav1.ParameterCodec).Do(ctx).Into(into)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o = which.into(o)
+			o.Watch = true
+			return c.typed.Get().AbsPath(c.path(r)...).VersionedParams(&o, metav1.ParameterCodec).Watch(ctx)
+		},
+	}
+}

@@ -1,0 +1,91 @@
+package kube
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/covetpy/covet/ops/console"
+	"github.com/covetpy/covet/ops/health"
+	"github.com/covetpy/covet/ops/rollout"
+)
+
+// signals measures what the cluster itself can tell: pods that are ready, and restarts. It implements rollout.Signals.
+type signals struct {
+	mu    sync.Mutex
+	ready time.Time // when any instance was ready last
+}
+
+// Evidence implements rollout.Signals.
+func (m *signals) Evidence(_ context.Context, s rollout.State, instances []rollout.Instance, now time.Time) (health.Evidence, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	ev := health.Evidence{At: now, Service: *arm("", time.Time{}, instances)}
+	if m.ready.IsZero() || ev.Service.Ready > 0 {
+		m.ready = now
+	}
+	if ev.Service.Ready == 0 && len(rollout.Wanted(s).Weights) > 0 {
+		ev.Service.DownFor = now.Sub(m.ready)
+	}
+	if r := s.Active; r != nil {
+		ev.Candidate = arm(r.To, r.JudgedAt, instances)
+		if r.From != "" {
+			ev.Stable = arm(r.From, r.JudgedAt, instances)
+		}
+	}
+	return ev, nil
+}
+
+// arm is one release's evidence, or, without a version, the service's.
+func arm(version string, since time.Time, instances []rollout.Instance) *health.Arm {
+	a := &health.Arm{Release: version, Since: since}
+	for _, i := range instances {
+		if version != "" && i.Release != version {
+			continue
+		}
+		a.Present++
+		a.Restarts += i.Restarts
+		if i.State == rollout.Ready {
+			a.Ready++
+		}
+	}
+	return a
+}
+
+// live is what is known beyond the journal. It implements console.Live.
+type live struct {
+	port *Port
+}
+
+// Snapshot implements console.Live.
+func (l live) Snapshot() rollout.Snapshot {
+	g := l.port.sight
+	at := now()
+	lay := g.layout(at)
+	seen := rollout.Snapshot{At: at, Instances: g.instances(lay), Weights: g.weights(lay)}
+	if e := l.port.engine; e != nil {
+		seen.Health = e.Last().Health
+	}
+	return seen
+}
+
+// Points implements console.Live.
+func (l live) Points() (console.Point, map[string]console.Point) {
+	total, by := console.Point{At: now()}, map[string]console.Point{}
+	for _, i := range l.Snapshot().Instances {
+		if i.State != rollout.Ready {
+			continue
+		}
+		total.Ready++
+		p := by[i.Release]
+		p.At, p.Ready = total.At, p.Ready+1
+		by[i.Release] = p
+	}
+	return total, by
+}
+
+// Series implements console.Live: nothing is measured over time here.
+func (l live) Series() console.Series { return console.Series{} }
+
+// Problems implements console.Live.
+func (l live) Problems() []string { return l.port.problems() }

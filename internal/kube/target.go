@@ -1,0 +1,118 @@
+package kube
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/covetpy/covet/ops/console"
+)
+
+// Target is where a service runs. Empty fields mean what kubectl would take: KUBECONFIG or ~/.kube/config, its current
+// context, that context's namespace; and the only Deployment there.
+type Target struct {
+	Kubeconfig  string
+	Context     string
+	Namespace   string
+	Deployment  string
+	Service     string // the Kubernetes Service in front of it; empty for those that select its pods
+	Environment string // as shown; empty for the context's name
+}
+
+// located is a Target with everything filled in.
+type located struct {
+	Target
+	config *rest.Config
+	user   string // the kubeconfig's name for who asks
+	server string
+}
+
+func (t Target) loader() clientcmd.ClientConfig {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = t.Kubeconfig
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{
+		CurrentContext: t.Context, Context: api.Context{Namespace: t.Namespace},
+	})
+}
+
+// resolve reads the kubeconfig, or the pod's own service account where there is none.
+func (t Target) resolve() (located, error) {
+	loader := t.loader()
+	raw, err := loader.RawConfig()
+	if err != nil {
+		return located{}, badConfig(err)
+	}
+	cfg, err := loader.ClientConfig()
+	if err != nil {
+		return located{}, badConfig(err)
+	}
+	p := located{Target: t, config: cfg, server: cfg.Host}
+	if p.Namespace, _, err = loader.Namespace(); err != nil {
+		return located{}, badConfig(err)
+	}
+	p.Context = cmp.Or(t.Context, raw.CurrentContext)
+	if c := raw.Contexts[p.Context]; c != nil {
+		p.user = c.AuthInfo
+	}
+	if p.Context == "" {
+		p.Context = "in-cluster"
+	}
+	p.Environment = cmp.Or(t.Environment, p.Context)
+	tune(cfg)
+	return p, nil
+}
+
+// tune lets the API server's own fairness decide how much is too much; the client's default of 5 requests a second would make
+// an emergency wait.
+func tune(cfg *rest.Config) {
+	cfg.QPS, cfg.Burst = 50, 100
+	cfg.UserAgent = "covet"
+	cfg.ContentType = "application/vnd.kubernetes.protobuf"
+	cfg.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
+}
+
+func badConfig(err error) error {
+	hint := "name a kubeconfig with KUBECONFIG or --kubeconfig, and a context in it with --context"
+	if clientcmd.IsEmptyConfig(err) {
+		return &console.Error{Code: console.CodeUsage, Message: "there is no kubeconfig, neither where KUBECONFIG says nor in ~/.kube/config", Hint: hint}
+	}
+	return &console.Error{Code: console.CodeUsage, Message: fmt.Sprintf("the kubeconfig cannot be used: %v", err), Hint: hint}
+}
+
+// productionName is how names of production look: as a word of their own.
+var productionName = regexp.MustCompile(`(?i)(^|[^a-z])(prod|production|prd|live)([^a-z]|$)`)
+
+// Production reports whether any of the names looks like production.
+func Production(names ...string) bool {
+	return slices.ContainsFunc(names, productionName.MatchString)
+}
+
+// contexts lists the kubeconfig's contexts.
+func (t Target) contexts() ([]console.TargetContext, error) {
+	raw, err := t.loader().RawConfig()
+	if err != nil {
+		return nil, badConfig(err)
+	}
+	out := []console.TargetContext{}
+	for name, c := range raw.Contexts {
+		out = append(out, console.TargetContext{
+			Name: name, Cluster: c.Cluster, Namespace: cmp.Or(c.Namespace, "default"), User: c.AuthInfo,
+			Production: Production(name, c.Cluster, c.Namespace),
+		})
+	}
+	slices.SortFunc(out, func(a, b console.TargetContext) int { return cmp.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// errNoDeployment is why a service cannot be found.
+var errNoDeployment = errors.New("no Deployment")
+
+// dialTimeout bounds one request that is not a watch: an API server that answers later is as good as none.
+const requestTimeout = 15 * time.Second

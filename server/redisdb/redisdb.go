@@ -18,10 +18,8 @@ import (
 // Deadline is how long one question may take.
 const Deadline = 50 * time.Millisecond
 
-// Patience is how long the questions of one request that fail may take together: those to other servers too.
-const Patience = 80 * time.Millisecond
-
-// Lost adds up the time that questions of one request have lost. It is safe for concurrent use.
+// Lost adds up the time that a request's questions have lost by failing, those to other servers too: together they may
+// lose no more than one deadline. It is safe for concurrent use.
 type Lost struct{ nanoseconds atomic.Int64 }
 
 // LostKey is the key of a context's *Lost.
@@ -32,7 +30,7 @@ func (l *Lost) limit() time.Duration {
 	if l == nil {
 		return Deadline
 	}
-	return min(Deadline, Patience-time.Duration(l.nanoseconds.Load()))
+	return Deadline - time.Duration(l.nanoseconds.Load())
 }
 
 func (l *Lost) add(d time.Duration) {
@@ -123,7 +121,7 @@ func (d *DB) Run(ctx context.Context, script *redis.Script, keys []string, args 
 	}
 	lost, _ := ctx.Value(LostKey{}).(*Lost)
 	limit := lost.limit()
-	if limit <= 0 {
+	if limit < time.Millisecond {
 		return nil, ErrAway // the request has waited enough; the next one asks
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)

@@ -77,10 +77,10 @@ func TestOneRequestWaitsOnce(t *testing.T) {
 	}
 	for i, db := range dbs {
 		_, err := db.Run(ctx, script, nil, "x")
-		if err == nil || errors.Is(err, redisdb.ErrAway) != (i == 2) {
+		if err == nil || errors.Is(err, redisdb.ErrAway) != (i > 0) {
 			t.Errorf("question %d: %v", i+1, err)
 		}
-		if up := i == 2; db.Up() != up {
+		if up := i > 0; db.Up() != up {
 			t.Errorf("server %d is up: %v; one that was not asked is not away", i+1, db.Up())
 		}
 	}

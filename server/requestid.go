@@ -27,7 +27,7 @@ type requestContext struct {
 	session *pg.Session // how far the client's writes have come; nil where there is nothing but the primary to read
 	seen    pg.LSN      // and how far they had when the request came
 
-	lost redisdb.Lost // time spent on a Redis that does not answer
+	lost redisdb.Lost // whether it has waited for a Redis in vain
 
 	principal *auth.Principal // who asks; nil: nobody known
 	denied    error           // why not, where a token came

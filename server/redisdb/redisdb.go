@@ -18,26 +18,12 @@ import (
 // Deadline is how long one question may take.
 const Deadline = 50 * time.Millisecond
 
-// Lost adds up the time that a request's questions have lost by failing, those to other servers too: together they may
-// lose no more than one deadline. It is safe for concurrent use.
-type Lost struct{ nanoseconds atomic.Int64 }
+// Lost remembers that a question of one request has waited in vain: its others, to other servers too, are not asked then,
+// so that all of them together wait no longer than one. It is safe for concurrent use.
+type Lost struct{ once atomic.Bool }
 
 // LostKey is the key of a context's *Lost.
 type LostKey struct{}
-
-// limit is how long the next question may take.
-func (l *Lost) limit() time.Duration {
-	if l == nil {
-		return Deadline
-	}
-	return Deadline - time.Duration(l.nanoseconds.Load())
-}
-
-func (l *Lost) add(d time.Duration) {
-	if l != nil {
-		l.nanoseconds.Add(int64(d))
-	}
-}
 
 // ErrAway is returned without asking while Redis does not answer.
 var ErrAway = errors.New("redis is away")
@@ -54,6 +40,7 @@ type DB struct {
 	away       atomic.Bool
 	generation atomic.Uint32
 	probing    sync.WaitGroup
+	batch      batch
 	life       context.Context
 	end        context.CancelFunc
 }
@@ -120,20 +107,21 @@ func (d *DB) Run(ctx context.Context, script *redis.Script, keys []string, args 
 		return nil, ErrAway
 	}
 	lost, _ := ctx.Value(LostKey{}).(*Lost)
-	limit := lost.limit()
-	if limit < time.Millisecond {
-		return nil, ErrAway // the request has waited enough; the next one asks
+	if lost != nil && lost.once.Load() {
+		return nil, ErrAway // the next request asks
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
-	defer cancel()
-	began := time.Now()
-	v, err := script.Run(ctx, d.client, keys, args...).Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		lost.add(time.Since(began))
-		d.failed(err)
-		return nil, fmt.Errorf("ask redis: %w", err)
+	q := &question{script: script, keys: keys, args: args, turned: make(chan turn, 1)}
+	d.ask(q)
+	if errors.Is(q.err, ErrAway) {
+		return nil, q.err
 	}
-	return v, nil
+	if q.err != nil && !errors.Is(q.err, redis.Nil) {
+		if lost != nil {
+			lost.once.Store(true)
+		}
+		return nil, fmt.Errorf("ask redis: %w", q.err)
+	}
+	return q.value, nil
 }
 
 // failed stops the asking, at the first failure: a request may ask several questions, and all of them together must not

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"sync"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -42,8 +43,12 @@ func (t Target) loader() clientcmd.ClientConfig {
 	})
 }
 
+var reading sync.Mutex
+
 // resolve reads the kubeconfig, or the pod's own service account where there is none.
 func (t Target) resolve() (located, error) {
+	reading.Lock() // client-go keeps defaults of all kubeconfigs in one place
+	defer reading.Unlock()
 	loader := t.loader()
 	raw, err := loader.RawConfig()
 	if err != nil {

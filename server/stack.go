@@ -55,7 +55,7 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if s.cfg.GzipEnabled && w.request.Header["Upgrade"] == nil {
-		encoded(w, w.request, s.router)
+		encoded(w, w.request, s.packed, s.router)
 		return
 	}
 	s.router.ServeHTTP(w, w.request)

@@ -36,6 +36,8 @@ type Cluster struct {
 	Kubeconfig string // of its administrator
 	Server     string // https://127.0.0.1:PORT
 
+	Digests map[string]string // of the images of a real node, by their names
+
 	cmd   *exec.Cmd
 	mu    sync.Mutex // one line of stdin and its answer at a time
 	stdin io.WriteCloser

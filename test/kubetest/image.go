@@ -68,8 +68,18 @@ func (i Image) Write(dir string) (digest string, err error) {
 		return "", err
 	}
 	m := blobOf("application/vnd.oci.image.manifest.v1+json", manifest)
-	m.Annotations = map[string]string{"io.containerd.image.name": i.Name, "org.opencontainers.image.ref.name": i.Name}
-	return m.Digest, archive(filepath.Join(dir, strings.NewReplacer("/", "_", ":", "_").Replace(i.Name)+".tar"), m, blobs)
+	blobs = append(blobs, m)
+	return m.Digest, archive(filepath.Join(dir, strings.NewReplacer("/", "_", ":", "_").Replace(i.Name)+".tar"), i.entries(m), blobs)
+}
+
+// entries are the image's manifest under its name, and under the name with the digest, by which a release pins it.
+func (i Image) entries(m blob) []blob {
+	var out []blob
+	for _, name := range []string{i.Name, i.Name[:strings.LastIndex(i.Name, ":")] + "@" + m.Digest} {
+		m.Annotations = map[string]string{"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name}
+		out = append(out, m)
+	}
+	return out
 }
 
 // layer is the image's file system.
@@ -103,9 +113,9 @@ func add(w *tar.Writer, name string, mode int64, data []byte) error {
 	return err
 }
 
-// archive writes an OCI layout with one image as a tar file.
-func archive(file string, manifest blob, blobs []blob) error {
-	index, err := json.Marshal(map[string]any{"schemaVersion": 2, "manifests": []blob{manifest}})
+// archive writes an OCI layout as a tar file.
+func archive(file string, manifests, blobs []blob) error {
+	index, err := json.Marshal(map[string]any{"schemaVersion": 2, "manifests": manifests})
 	if err != nil {
 		return err
 	}
@@ -117,7 +127,7 @@ func archive(file string, manifest blob, blobs []blob) error {
 	if err := add(w, "index.json", 0o644, index); err != nil {
 		return err
 	}
-	for _, p := range append(blobs, manifest) {
+	for _, p := range blobs {
 		if err := add(w, "blobs/sha256/"+strings.TrimPrefix(p.Digest, "sha256:"), 0o644, p.data); err != nil {
 			return err
 		}

@@ -40,34 +40,38 @@ func StartReal(tb testing.TB, images ...Image) *Cluster {
 		tb.Skip(err)
 	}
 	dir := tb.TempDir()
-	if err := WriteImages(tb.Context(), dir, images...); err != nil {
+	digests, err := WriteImages(tb.Context(), dir, images...)
+	if err != nil {
 		tb.Fatal(err)
 	}
-	return Start(tb, Options{Real: true, Images: dir})
+	c := Start(tb, Options{Real: true, Images: dir})
+	c.Digests = digests
+	return c
 }
 
 // WriteImages writes what a real node needs into a folder: the image that holds a pod's namespaces, a web server as
-// example.test/web:v1, v2 and crash, and the images given.
-func WriteImages(ctx context.Context, dir string, images ...Image) error {
+// example.test/web:v1, v2 and crash, and the images given. It returns every image's digest by its name.
+func WriteImages(ctx context.Context, dir string, images ...Image) (digests map[string]string, err error) {
 	root, err := moduleRoot()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	web := filepath.Join(dir, "web")
 	if _, err := goTool(ctx, root, "build", "-ldflags", "-s -w", "-o", web, "./test/kubetest/web"); err != nil {
-		return err
+		return nil, err
 	}
 	images = append(images, Image{Name: "covet.test/pause:1", Program: web, Args: []string{"pause"}},
 		Image{Name: "example.test/web:crash", Program: web, Env: []string{"BEHAVES=crash"}})
 	for _, v := range []string{"v1", "v2"} {
 		images = append(images, Image{Name: "example.test/web:" + v, Program: web, Env: []string{"VERSION=" + v}})
 	}
+	digests = map[string]string{}
 	for _, i := range images {
-		if _, err := i.Write(dir); err != nil {
-			return err
+		if digests[i.Name], err = i.Write(dir); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return digests, nil
 }
 
 // Dial makes a connection inside a real node's network, where the pods' and the Services' addresses are.

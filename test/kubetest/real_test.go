@@ -1,13 +1,8 @@
 package kubetest_test
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
-	"io"
 	"net/http"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -31,19 +26,20 @@ func TestRealNodeRollsWithoutAFailedRequest(t *testing.T) {
 	do(t, c, http.MethodPost, "/apis/apps/v1/namespaces/default/deployments", webDeployment)
 	do(t, c, http.MethodPost, "/api/v1/namespaces/default/services", webService)
 	settled(t, c, 3)
-	load := startLoad(c, "http://10.96.0.80/")
-	defer load.stop()
-	await(t, "the first version serves", func() bool { return load.count("v1") > 50 })
+	load := c.StartLoad("http://10.96.0.80/")
+	defer load.Stop()
+	await(t, "the first version serves", func() bool { return load.Served("v1") > 50 })
 	image := `{"spec":{"template":{"spec":{"containers":[{"name":"web","image":"example.test/web:v2"}]}}}}`
 	doAs(t, c, "application/strategic-merge-patch+json", http.MethodPatch, "/apis/apps/v1/namespaces/default/deployments/web", image)
 	settled(t, c, 3)
-	before := load.count("v2")
-	await(t, "the second version serves", func() bool { return load.count("v2") > before+50 })
-	load.stop()
-	if load.failed > 0 {
-		t.Errorf("%d requests failed (%v) of %v", load.failed, load.why, load.served)
+	before := load.Served("v2")
+	await(t, "the second version serves", func() bool { return load.Served("v2") > before+50 })
+	load.Stop()
+	served, failed := load.Counts()
+	if len(failed) > 0 {
+		t.Errorf("requests failed: %v, of %v", failed, served)
 	}
-	t.Logf("served %v, failed %d", load.served, load.failed)
+	t.Logf("served %v", served)
 }
 
 func do(t *testing.T, c *kubetest.Cluster, method, path, body string) []byte {
@@ -85,65 +81,4 @@ func await(t *testing.T, what string, ok func() bool) {
 		}
 	}
 	t.Fatalf("not after two minutes: %s", what)
-}
-
-// load asks again and again, half with connections that are kept, half with new ones.
-type load struct {
-	mu     sync.Mutex
-	served map[string]int
-	failed int
-	why    map[string]int
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-}
-
-func startLoad(c *kubetest.Cluster, url string) *load {
-	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{served: map[string]int{}, why: map[string]int{}, cancel: cancel}
-	for i := range 8 {
-		client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DialContext: c.Dial, DisableKeepAlives: i%2 == 0}}
-		l.wg.Go(func() {
-			for ctx.Err() == nil {
-				l.ask(client, url)
-				time.Sleep(25 * time.Millisecond) // a rate, not a wait: about 300 requests a second together
-			}
-		})
-	}
-	return l
-}
-
-func (l *load) ask(client *http.Client, url string) {
-	body, err := get(client, url)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err != nil {
-		l.failed++
-		l.why[err.Error()]++
-		return
-	}
-	l.served[strings.TrimSpace(body)]++
-}
-
-func get(client *http.Client, url string) (string, error) {
-	resp, err := client.Get(url)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s", resp.Status)
-	}
-	return string(body), err
-}
-
-func (l *load) count(version string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.served[version]
-}
-
-func (l *load) stop() {
-	l.cancel()
-	l.wg.Wait()
 }

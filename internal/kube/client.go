@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -26,7 +25,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
-	"k8s.io/klog/v2"
 
 	"github.com/covetpy/covet/ops/console"
 )
@@ -62,7 +60,6 @@ type client struct {
 }
 
 func newClient(p located) (*client, error) {
-	quiet.Do(func() { klog.SetLogger(logr.Discard()) }) // client-go would write its own troubles over the console
 	w := &warnings{}
 	cfg := rest.CopyConfig(p.config)
 	cfg.WarningHandlerWithContext = w
@@ -83,8 +80,6 @@ func newClient(p located) (*client, error) {
 	}
 	return &client{namespace: p.Namespace, dyn: dyn, typed: typed, warnings: w}, nil
 }
-
-var quiet sync.Once
 
 // typedScheme knows the kinds that are read often enough to be worth their compact form.
 func typedScheme() *runtime.Scheme {

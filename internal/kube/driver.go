@@ -102,7 +102,7 @@ func (d *driver) busy() bool {
 }
 
 // impatience is how long something urgent waits for another driver that seems alive.
-const impatience = 1500 * time.Millisecond
+const impatience = 400 * time.Millisecond
 
 // run drives until there is nothing left to do.
 func (d *driver) run(ctx context.Context) {
@@ -113,7 +113,7 @@ func (d *driver) run(ctx context.Context) {
 		err := d.lease.take(ctx, now(), d.force())
 		d.note(err)
 		if err != nil {
-			pause(ctx, d.ring, leaseRenew/4)
+			pause(ctx, nil, d.patience())
 			continue
 		}
 		d.drive(ctx)
@@ -140,6 +140,16 @@ func (d *driver) force() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return !d.urgent.IsZero() && now().Sub(d.urgent) > impatience && d.port.state().Active != nil
+}
+
+// patience is how long to wait before the lease is looked at again.
+func (d *driver) patience() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.urgent.IsZero() && now().Sub(d.urgent) < leaseDuration {
+		return impatience / 4
+	}
+	return leaseRenew
 }
 
 func (d *driver) note(err error) {
@@ -170,9 +180,7 @@ func (d *driver) drive(ctx context.Context) {
 	engine, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan struct{})
-	p.mu.Lock()
-	e := p.engine
-	p.mu.Unlock()
+	e := p.driven()
 	go func() {
 		defer close(ended)
 		_ = e.Run(engine) // it ends when it is told to, and tells its problems by Problem
@@ -189,10 +197,7 @@ func (d *driver) drive(ctx context.Context) {
 			<-ended
 			return
 		case <-idle.C:
-			p.mu.Lock()
-			rewired := p.engine != e
-			p.mu.Unlock()
-			if rewired || !d.always && !d.busy() {
+			if p.driven() != e || !d.always && !d.busy() {
 				stop()
 				<-ended
 				return
@@ -219,7 +224,7 @@ func (d *driver) problems() []string {
 	d.mu.Unlock()
 	var out []string
 	if self {
-		if err := d.port.engine.Problem(); err != nil && !errors.Is(err, rollout.ErrHeld) {
+		if err := d.port.driven().Problem(); err != nil && !errors.Is(err, rollout.ErrHeld) {
 			out = append(out, fmt.Sprintf("the rollout cannot go on, and is tried again: %v", err))
 		}
 	}

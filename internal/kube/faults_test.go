@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -284,4 +285,62 @@ func (p *Port) killed() {
 	p.driver.mu.Lock()
 	p.driver.stop = nil
 	p.driver.mu.Unlock()
+}
+
+// Two drivers at once, with no lease between them: what is journalled is journalled once, and the world ends up the same.
+func TestTwoDriversAtOnce(t *testing.T) {
+	w := newWorldOf(t, settings, webDeployment, webService, httpRoute)
+	p, q := w.open(), w.open()
+	w.add(p, "v1.1.0", "reg.local/web:v1.1.0")
+	w.eventually("the other sees the release", func() bool { return len(q.state().Releases) == 2 })
+	ctx, stop := context.WithCancel(t.Context())
+	var both sync.WaitGroup
+	for _, port := range []*Port{p, q} {
+		both.Go(func() { _ = port.driven().Run(ctx) })
+		both.Go(func() { port.driver.chime(ctx) })
+	}
+	defer both.Wait()
+	defer stop()
+	in := quick("v1.1.0", rollout.Canary)
+	in.Weights = []int{10, 30, 60, 100}
+	var ack console.Ack
+	if err := p.Do(t.Context(), console.StartRollout, in, &ack); err != nil {
+		t.Fatal(err)
+	}
+	w.ends(q, ack.Rollout.ID, rollout.Succeeded)
+	w.once(q, ack.Rollout.ID)
+	w.tidied(q)
+}
+
+// A laptop dies at 10 %. Its lease is still fresh, but a rollback from elsewhere does not wait for it.
+func TestRollbackWhileTheLaptopThatDroveIsDead(t *testing.T) {
+	w := newWorldOf(t, settings, webDeployment, webService, httpRoute)
+	p := w.open()
+	w.add(p, "v1.1.0", "reg.local/web:v1.1.0")
+	in := quick("v1.1.0", rollout.Canary)
+	in.Weights, in.Bake, in.NoBake = []int{10, 100}, journal.Duration(time.Hour), false
+	ack := w.do(p, console.StartRollout, in)
+	weighs := func() bool { return strings.Contains(fmt.Sprint(w.get(httpRoutes, "web").Object["spec"]), "web-covet") }
+	w.eventually("10% is set", func() bool { return p.state().Active != nil && p.state().Active.Phase == rollout.Baking })
+	if err := newLease(w.client, "web", "covetctl laptop 4711").take(t.Context(), time.Now(), true); err != nil {
+		t.Fatal(err)
+	}
+	p.killed()
+	if !weighs() {
+		t.Error("the traffic did not stay as it was")
+	}
+	q := w.open()
+	if self, who := q.Drives(t.Context()); self || who != "covetctl laptop 4711" {
+		t.Errorf("%v, %q", self, who)
+	}
+	began := time.Now()
+	w.do(q, console.Rollback, console.RollbackRequest{})
+	w.eventually("the candidate has no weight", func() bool { return !weighs() })
+	took := time.Since(began)
+	t.Logf("no weight after %s", took)
+	if took > 5*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	w.ends(q, ack.Rollout.ID, rollout.RolledBack)
+	w.tidied(q)
 }

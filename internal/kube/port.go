@@ -163,8 +163,9 @@ func (p *Port) follow(ctx context.Context) {
 		changed := p.stage.bell.changed()
 		err := p.catchUp(ctx)
 		if drift := p.drift(); err == nil && drift != looked {
-			looked = drift
-			err = p.reload(ctx)
+			if looked = drift; drift != "" {
+				err = p.reload(ctx)
+			}
 		}
 		if err != nil && ctx.Err() == nil {
 			p.options.Log.Warn("the journal could not be read; it is tried again", "error", err)
@@ -245,9 +246,30 @@ func (p *Port) Do(ctx context.Context, op console.Op, in, out any) error {
 		return inWords(string(op), err)
 	}
 	if ack, ok := answer.(console.Ack); ok && ack.Rollout != nil {
+		if err := p.reach(ctx, ack.Seq); err != nil {
+			return inWords(string(op), err)
+		}
 		p.driver.wake(op == console.Rollback || op == console.AbortRollout)
 	}
 	return convert(answer, out)
+}
+
+// reach makes sure that the state in use knows the event, which another one may have written just before it was replaced.
+func (p *Port) reach(ctx context.Context, seq journal.Seq) error {
+	p.mu.Lock()
+	k := p.keeper
+	p.mu.Unlock()
+	if k.State().Seq >= seq {
+		return nil
+	}
+	return k.CatchUp(ctx)
+}
+
+// driven is the engine over the journal in use.
+func (p *Port) driven() *rollout.Engine {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.engine
 }
 
 // resumeEnd takes up what a rollout that is over has left: a release that is kept warm is let go, and everything put in order.

@@ -331,12 +331,13 @@ func (g *sight) instances(l layout) []rollout.Instance {
 		}
 		out = append(out, i)
 	}
+	var missing []rollout.Instance
 	for _, slot := range slots {
 		if i, ok := absent(l.slots[slot], pods[slot], g.nameOf(slot)); ok {
-			out = append(out, i)
+			missing = append(missing, i)
 		}
 	}
-	return out
+	return append(missing, out...) // what is there has more to tell than what is not, and the last one is told of
 }
 
 func (g *sight) nameOf(slot string) string {

@@ -63,9 +63,7 @@ func (l live) Snapshot() rollout.Snapshot {
 	at := now()
 	lay := g.layout(at)
 	seen := rollout.Snapshot{At: at, Instances: g.instances(lay), Weights: g.weights(lay)}
-	if e := l.port.engine; e != nil {
-		seen.Health = e.Last().Health
-	}
+	seen.Health = l.port.driven().Last().Health
 	return seen
 }
 

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/klog/v2"
 
 	"github.com/covetpy/covet/ops/console"
 )
@@ -42,8 +45,16 @@ func (t Target) loader() clientcmd.ClientConfig {
 	})
 }
 
+var (
+	reading sync.Mutex
+	quiet   sync.Once
+)
+
 // resolve reads the kubeconfig, or the pod's own service account where there is none.
 func (t Target) resolve() (located, error) {
+	reading.Lock() // client-go keeps defaults of all kubeconfigs in one place
+	defer reading.Unlock()
+	quiet.Do(func() { klog.SetLogger(logr.Discard()) }) // it would write its own troubles over the console
 	loader := t.loader()
 	raw, err := loader.RawConfig()
 	if err != nil {

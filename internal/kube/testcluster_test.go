@@ -1,6 +1,8 @@
 package kube
 
 import (
+	"flag"
+	"fmt"
 	"os"
 	"testing"
 
@@ -15,4 +17,14 @@ func testCluster(t *testing.T) string {
 		return path
 	}
 	return kubetest.Shared(t).Kubeconfig
+}
+
+// TestMain lets more tests run at once than there are processors: they wait for pods most of the time.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
 }

@@ -139,11 +139,21 @@ func (m *model) switched(msg switchedMsg) tea.Cmd {
 // onTo are the options for a console on another target: as they were, and read-only.
 func (o Options) onTo(port console.Port) Options {
 	o.Port, o.ReadOnly = port, true
-	if named, ok := port.(interface {
+	return o.named()
+}
+
+// named takes from the port how the target and the person are called there, if it knows.
+func (o Options) named() Options {
+	n, ok := o.Port.(interface {
 		Where() string
 		Who() string
-	}); ok {
-		o.Target, o.User = named.Where(), named.Who()
+	})
+	if !ok {
+		return o
+	}
+	o.Target = n.Where()
+	if who := n.Who(); who != "" {
+		o.User = who
 	}
 	return o
 }

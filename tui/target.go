@@ -92,7 +92,7 @@ func places(t console.Targets) (refs []console.TargetRef, items []dialog.Item) {
 // carried over, because the console begins anew when the other answers.
 func (m *model) goTo(ref console.TargetRef) tea.Cmd {
 	if m.busy() {
-		m.say(theme.Warn, "a rollout is under way that this console may be carrying out: leave with q, which waits for it")
+		m.say(theme.Warn, "a rollout is under way, which this console may be carrying out: wait for its end, or pause it")
 		return nil
 	}
 	from, ok := m.o.Port.(elsewhere)

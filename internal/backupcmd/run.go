@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -95,10 +96,14 @@ func (f *runFlags) backup(ctx context.Context, repo backup.Repository, dsn strin
 	src := pgwire.NewBaseBackup(dsn, pgwire.BaseBackupOptions{Label: f.label, Spread: f.spread, MaxRate: f.maxRate, NoVerify: f.noVerify, Notice: notice})
 	defer func() { err = errors.Join(err, src.Close()) }()
 	return backup.Run(ctx, backup.Job{
-		Repository: repo, Service: f.service, Source: src, WAL: wal, Codec: codec, Label: f.label, Full: f.full,
+		Repository: repo, Service: f.service, Origin: originOf(wal.Server()), Source: src, WAL: wal, Codec: codec, Label: f.label, Full: f.full,
 		Workers: f.workers, WaitWAL: wait, Report: f.progress(progress),
 		Warn: func(err error) { _, _ = fmt.Fprintln(progress, "warning:", err) }, // a warning that can't be told is lost
 	})
+}
+
+func originOf(s pgwire.Server) backup.Origin {
+	return backup.Origin{System: s.System, PGVersion: s.Version, Time: s.Time}
 }
 
 // tell prints what the server remarks, but not its chatter.
@@ -113,5 +118,15 @@ func printHead(w io.Writer, h backup.Head) error {
 		"PostgreSQL", fmt.Sprintf("%d.%d", h.PGVersion/10000, h.PGVersion%10000), "started", when(h.Started), "ended", when(h.Stopped),
 		"WAL", fmt.Sprintf("%s to %s, timeline %d", h.StartLSN, h.StopLSN, h.Timeline), "files", fmt.Sprint(h.Files),
 		"size", size(h.Bytes), "stored", fmt.Sprintf("%s (%s), %s unchanged since earlier backups", size(h.StoredBytes), h.Codec, size(h.ReusedBytes)),
-		"previous", h.Previous)
+		"previous", h.Previous,
+		"read", readText(h), "encrypted for", strings.Join(h.EncryptedFor, ", "))
+}
+
+// readText says how much came from the server, and why it was everything.
+func readText(h backup.Head) string {
+	text := size(h.ReadBytes)
+	if h.FullRead != "" {
+		text += " (" + h.FullRead + ")"
+	}
+	return text
 }

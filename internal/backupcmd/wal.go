@@ -1,9 +1,11 @@
 package backupcmd
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -20,55 +22,9 @@ const (
 	exitFatal       = 200 // added to the exit code that the failure has elsewhere
 )
 
-func pushCommand() *cobra.Command {
-	var f repoFlags
-	cmd := &cobra.Command{
-		Use:   "push PATH",
-		Short: "Archive one WAL file: the archive_command",
-		Long: `Archive one WAL file. When it succeeds, the file is durable in the repository. In postgresql.conf:
-
-archive_command = 'covetctl wal push %p'
-
-A file that is there already with the same content is accepted; one with another content is refused, and nothing is
-overwritten. So is a segment of another database cluster, and one that is damaged.`,
-		Example: `  covetctl wal push %p
-  covetctl wal push %p --repo s3://backups/prod --service orders`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return failed(f.push(cmd, args[0])) },
-	}
-	f.add(cmd)
-	f.addCompression(cmd)
-	f.addSystem(cmd)
-	return cmd
-}
-
-func (f *repoFlags) push(cmd *cobra.Command, path string) error {
-	codec, err := f.codec()
-	if err != nil {
-		return err
-	}
-	name := filepath.Base(path)
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("archive %s: %w", name, err)
-	}
-	id, err := f.walSystem(data)
-	if err != nil {
-		return fmt.Errorf("archive %s: %w", name, err)
-	}
-	repo, err := f.open(cmd.Context())
-	if err != nil {
-		return err
-	}
-	if _, err := repo.Cluster(f.service, id).PushWAL(cmd.Context(), name, data, codec); err != nil {
-		return fmt.Errorf("archive %s: %w", name, err)
-	}
-	return nil
-}
-
 // walSystem is the cluster that the WAL belongs to: that of --system; that of the data directory, in which PostgreSQL
-// runs these commands; or, where neither is known, the one that the segment names.
-func (f *repoFlags) walSystem(segment []byte) (backup.SystemID, error) {
+// runs these commands; or, where neither is known, the one that the segment at path names.
+func (f *repoFlags) walSystem(path string) (backup.SystemID, error) {
 	if f.system != "" {
 		id, err := backup.ParseSystemID(f.system)
 		if err != nil {
@@ -80,10 +36,27 @@ func (f *repoFlags) walSystem(segment []byte) (backup.SystemID, error) {
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return id, err
 	}
-	if h, err := backup.ParseSegmentHeader(segment); err == nil {
+	h, err := segmentHeader(path)
+	if err == nil {
 		return h.System, nil
 	}
+	if path != "" && errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
 	return 0, usage(errors.New("run it in the data directory, as PostgreSQL does, or name the cluster with --system"))
+}
+
+func segmentHeader(path string) (backup.SegmentHeader, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return backup.SegmentHeader{}, err
+	}
+	var b [40]byte
+	_, err = io.ReadFull(f, b[:])
+	if err := errors.Join(err, f.Close()); err != nil {
+		return backup.SegmentHeader{}, err
+	}
+	return backup.ParseSegmentHeader(b[:])
 }
 
 // systemHere reads the system identifier, the first eight bytes of pg_control, in the present directory.
@@ -100,14 +73,24 @@ func systemHere() (backup.SystemID, error) {
 	return backup.SystemID(binary.LittleEndian.Uint64(b[:])), nil
 }
 
+// fetchFlags are those of wal fetch.
+type fetchFlags struct {
+	repoFlags
+	spoolFlags
+	ahead int
+}
+
 func fetchCommand() *cobra.Command {
-	var f repoFlags
+	var f fetchFlags
 	cmd := &cobra.Command{
 		Use:   "fetch NAME PATH",
 		Short: "Fetch one WAL file: the restore_command",
 		Long: `Fetch one WAL file from the repository to a path. In postgresql.auto.conf, where restore sets it:
 
 restore_command = 'covetctl wal fetch %f %p'
+
+While a server recovers, the segments that it will want next are fetched in the background, into pg_wal/.covet, which
+is removed when the recovery ends.
 
 Exits with 1 where the repository hasn't got the file: PostgreSQL then ends recovery, or waits. Whatever else goes wrong
 exits with more than 125, which makes PostgreSQL stop: a repository that can't be reached must not look like the end of
@@ -116,21 +99,29 @@ the log.`,
 		Args:    cobra.ExactArgs(2),
 		RunE:    func(cmd *cobra.Command, args []string) error { return fetchCode(f.fetch(cmd, args[0], args[1])) },
 	}
-	f.add(cmd)
+	f.repoFlags.add(cmd)
 	f.addSystem(cmd)
+	f.spoolFlags.add(cmd)
+	cmd.Flags().IntVar(&f.ahead, "ahead", 8, "how many segments to fetch before the recovery wants them; 0: none")
 	return cmd
 }
 
-func (f *repoFlags) fetch(cmd *cobra.Command, name, path string) error {
-	id, err := f.walSystem(nil)
+func (f *fetchFlags) fetch(cmd *cobra.Command, name, path string) error {
+	ctx := cmd.Context()
+	id, err := f.walSystem("")
 	if err != nil {
 		return err
 	}
-	repo, err := f.open(cmd.Context())
+	pre, ahead := f.prefetched(name, path, id)
+	if ahead && pre.Take(ctx, name, path) {
+		return f.keepFetching(pre, id, path)
+	}
+	repo, err := f.open(ctx)
 	if err != nil {
 		return err
 	}
-	data, err := repo.Cluster(f.service, id).FetchWAL(cmd.Context(), name)
+	c := repo.Cluster(f.service, id)
+	data, whole, err := f.read(ctx, c, name)
 	if err != nil {
 		return fmt.Errorf("fetch %s: %w", name, err)
 	}
@@ -141,7 +132,27 @@ func (f *repoFlags) fetch(cmd *cobra.Command, name, path string) error {
 	if err := os.Rename(temp, path); err != nil {
 		return fmt.Errorf("fetch %s: %w", name, err)
 	}
+	if ahead && whole && pre.Want(name) == nil {
+		return f.keepFetching(pre, id, path)
+	}
 	return nil
+}
+
+// read gets a file from the repository, or from the spool on its way there. whole is false for a segment of which only
+// the beginning is there.
+func (f *fetchFlags) read(ctx context.Context, c backup.Cluster, name string) (data []byte, whole bool, err error) {
+	data, err = c.FetchWhole(ctx, name)
+	if !errors.Is(err, backup.ErrNotFound) {
+		return data, true, err
+	}
+	if s := f.spool(); s != nil {
+		data, spoolErr := s.Read(c, name)
+		if !errors.Is(spoolErr, fs.ErrNotExist) {
+			return data, true, spoolErr
+		}
+	}
+	data, err = c.FetchWAL(ctx, name)
+	return data, false, err
 }
 
 // fetchCode gives an error of wal fetch the exit code by which PostgreSQL understands it.

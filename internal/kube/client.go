@@ -215,7 +215,7 @@ func inWords(doing string, err error) error {
 			Hint: "log in again: kubectl auth whoami shows who you are"}
 	case apierrors.IsNotFound(err):
 		return &console.Error{Code: console.CodeNotFound, Message: fmt.Sprintf("%s: %v", doing, err)}
-	case transient(err):
+	case apierrors.ReasonForError(err) == metav1.StatusReasonUnknown && transient(err), errors.Is(err, context.DeadlineExceeded):
 		return &console.Error{Code: console.CodeUnreachable, Message: fmt.Sprintf("%s: the API server does not answer: %v", doing, err),
 			Hint: "kubectl cluster-info tells whether it is up; the traffic stays as it is meanwhile"}
 	}

@@ -1,7 +1,6 @@
 package kube
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -9,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -69,7 +69,7 @@ func foreign(kind string, o metav1.Object, what, field string) error {
 func lastManager(all []metav1.ManagedFieldsEntry, field string) string {
 	who, at := "somebody", time.Time{}
 	for _, m := range all {
-		if m.Manager == manager || m.FieldsV1 == nil || !bytes.Contains(m.FieldsV1.Raw, []byte(`"f:`+field+`"`)) {
+		if m.Manager == manager || m.FieldsV1 == nil || !strings.Contains(m.FieldsV1.GetRawString(), `"f:`+field+`"`) {
 			continue
 		}
 		if m.Time == nil || !m.Time.Before(&metav1.Time{Time: at}) {

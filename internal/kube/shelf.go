@@ -27,7 +27,7 @@ type shelf[T metav1.Object] struct {
 
 	mu     sync.RWMutex
 	items  map[string]T
-	sorted []T // items by name; nil when they have changed since
+	sorted []T // all of items, or nil where they have changed
 	synced chan struct{}
 	denied error // the kind may not be read, or is not served
 	broken error // the last list or watch failed
@@ -37,20 +37,15 @@ func newShelf[T metav1.Object](name string, changed func()) *shelf[T] {
 	return &shelf[T]{name: name, changed: changed, items: map[string]T{}, synced: make(chan struct{})}
 }
 
-// all lists the objects by name. Neither they nor the list must be changed: while nothing happens it is always the same one, as
-// sorting thousands of pods every second would be most of what an idle console does.
+// all lists the objects by name. Neither they nor the list may be changed.
 func (s *shelf[T]) all() []T {
-	s.mu.RLock()
-	sorted := s.sorted
-	s.mu.RUnlock()
-	if sorted != nil {
-		return sorted
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sorted = slices.AppendSeq(make([]T, 0, len(s.items)), maps.Values(s.items))
-	slices.SortFunc(s.sorted, func(a, b T) int { return strings.Compare(a.GetName(), b.GetName()) })
-	return s.sorted
+	if s.sorted == nil {
+		s.sorted = slices.Collect(maps.Values(s.items))
+		slices.SortFunc(s.sorted, func(a, b T) int { return strings.Compare(a.GetName(), b.GetName()) })
+	}
+	return slices.Clip(s.sorted)
 }
 
 func (s *shelf[T]) get(name string) (T, bool) {

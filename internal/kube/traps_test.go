@@ -106,8 +106,8 @@ func TestShrunkStableReleaseGrowsBeforeTrafficReturns(t *testing.T) {
 	}
 	w.ends(p, w.do(p, console.StartRollout, in).Rollout.ID, rollout.Succeeded)
 	for _, m := range w.deployment("web").GetManagedFields() {
-		if m.Manager == manager && strings.Contains(string(m.FieldsV1.Raw), `"f:replicas"`) && m.Subresource == "" && strings.Contains(string(m.FieldsV1.Raw), `"f:spec"`) {
-			t.Errorf("Covet owns the autoscaler's replicas: %s", m.FieldsV1.Raw)
+		if m.Manager == manager && strings.Contains(m.FieldsV1.GetRawString(), `"f:replicas"`) && m.Subresource == "" && strings.Contains(m.FieldsV1.GetRawString(), `"f:spec"`) {
+			t.Errorf("Covet owns the autoscaler's replicas: %s", m.FieldsV1.GetRawString())
 		}
 	}
 	w.patch(deployments, "web", `{"spec":{"replicas":1}}`, "scale")

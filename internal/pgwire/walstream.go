@@ -141,10 +141,13 @@ func (w *WAL) fill(ctx context.Context, buf []byte, start backup.LSN) ([]byte, e
 		}
 		return buf, err
 	case typ == 'c':
-		return buf, errors.New("the server's log goes on on another timeline")
+		return buf, errTimelineEnds
 	}
 	return buf, fmt.Errorf("the server sent %q within its log", typ)
 }
+
+// errTimelineEnds is returned by fill where the server's log goes on on another timeline.
+var errTimelineEnds = errors.New("the server's log goes on on another timeline")
 
 // confirm tells the server that everything before an LSN is stored.
 func (w *WAL) confirm(at backup.LSN) error {

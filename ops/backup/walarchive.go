@@ -116,22 +116,31 @@ func (c Cluster) checkWAL(name string, f WALFile, data []byte) error {
 // being received, it returns what there is, filled up with zeros. Fails with ErrNotFound for one that isn't
 // there, with ErrDamaged for one that has changed.
 func (c Cluster) FetchWAL(ctx context.Context, name string) ([]byte, error) {
+	data, err := c.FetchWhole(ctx, name)
+	f, nameErr := ParseWALFile(name)
+	if !errors.Is(err, ErrNotFound) || nameErr != nil || f.Kind != WALSegment {
+		return data, err
+	}
+	if data, err = c.fetchLive(ctx, name, f); err != nil {
+		return nil, err
+	}
+	if err := c.checkWAL(name, f, data); err != nil {
+		return nil, damaged(name+" in "+c.Where, err)
+	}
+	return data, nil
+}
+
+// FetchWhole is FetchWAL without the segments of which only the beginning is there.
+func (c Cluster) FetchWhole(ctx context.Context, name string) ([]byte, error) {
 	f, err := ParseWALFile(name)
 	if err != nil {
 		return nil, err
 	}
 	enc, err := ReadAll(ctx, c.Store, c.walKey(name, f), maxSegment+1<<20)
-	var data []byte
-	switch {
-	case errors.Is(err, ErrNotFound) && f.Kind == WALSegment:
-		if data, err = c.fetchLive(ctx, name, f); err != nil {
-			return nil, err
-		}
-	case err != nil:
+	if err != nil {
 		return nil, err
-	default:
-		data, err = c.decodeWAL(enc)
 	}
+	data, err := c.decodeWAL(enc)
 	if err == nil {
 		err = c.checkWAL(name, f, data)
 	}
@@ -230,6 +239,28 @@ func (c Cluster) Archived(ctx context.Context, size int64) (*Archived, error) {
 		return nil, fmt.Errorf("list the WAL in %s: %w", c.Where, err)
 	}
 	return a, nil
+}
+
+// Lacking is the number of the first segment that the archive lacks behind its newest whole one, on the way to a timeline
+// with this history; ok is false where it has none.
+func (c Cluster) Lacking(ctx context.Context, own Timeline, h History, size int64) (no uint64, ok bool, err error) {
+	timelines := []Timeline{own}
+	for _, f := range h {
+		timelines = append(timelines, f.Timeline)
+	}
+	for _, t := range timelines {
+		prefix := c.key("wal", t.String()) + "/"
+		for o, err := range c.Store.List(ctx, prefix) {
+			if err != nil {
+				return 0, false, err
+			}
+			s, err := ParseSegment(strings.TrimPrefix(o.Key, prefix), size)
+			if err == nil && (!ok || s.No >= no) && (t == own || h.At(own, s.Start(size)) == t) {
+				no, ok = s.No+1, true
+			}
+		}
+	}
+	return no, ok, nil
 }
 
 // missing returns the segments from first to last, on one timeline, that aren't in the repository.

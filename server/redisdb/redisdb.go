@@ -33,6 +33,7 @@ type DB struct {
 	away       atomic.Bool
 	generation atomic.Uint32
 	probing    sync.WaitGroup
+	batch      batch
 	life       context.Context
 	end        context.CancelFunc
 }
@@ -94,18 +95,19 @@ func (d *DB) Ping(ctx context.Context) error { return d.client.Ping(ctx).Err() }
 
 // Run runs a script within the deadline. It returns ErrAway at once while Redis is away. That a request's client has
 // gone does not end the question: what it asks may have been done already, and a connection would be lost with it.
-func (d *DB) Run(ctx context.Context, script *redis.Script, keys []string, args ...any) (any, error) {
+func (d *DB) Run(_ context.Context, script *redis.Script, keys []string, args ...any) (any, error) {
 	if d.away.Load() {
 		return nil, ErrAway
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), Deadline)
-	defer cancel()
-	v, err := script.Run(ctx, d.client, keys, args...).Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		d.failed(err)
-		return nil, fmt.Errorf("ask redis: %w", err)
+	q := &question{script: script, keys: keys, args: args, turned: make(chan turn, 1)}
+	d.ask(q)
+	if errors.Is(q.err, ErrAway) {
+		return nil, q.err
 	}
-	return v, nil
+	if q.err != nil && !errors.Is(q.err, redis.Nil) {
+		return nil, fmt.Errorf("ask redis: %w", q.err)
+	}
+	return q.value, nil
 }
 
 // failed stops the asking, at the first failure: a request may ask several questions, and all of them together must not

@@ -1,128 +1,180 @@
-// Package backup measures full backups and restores of one PostgreSQL against the peers that Debian offers: the same
-// cluster, the same disk, turn by turn. Run it with `make bench-backup`.
+// Package backup measures Covet against the peers that the machine has (pgBackRest, barman-cloud, WAL-G, pg_basebackup): one
+// PostgreSQL, one S3 server over TLS, turn by turn in one run. Run it with `make bench-backup`. BENCH_GB is the size of
+// the database, BENCH_SEGMENTS how many WAL segments are archived and replayed.
 package backup
 
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	pgtest "github.com/covetpy/covet/test/pg"
+	s3test "github.com/covetpy/covet/test/s3"
 )
 
-const rounds = 3
-
-// contender is one tool: how it takes a full backup into an empty place, which it removes first.
-type contender struct {
-	name string
-	into string
-	run  func() *exec.Cmd
-	wall []float64
-	cpu  []float64
-	rss  int64 // KiB
-	size int64
+// arena is what all tools work on.
+type arena struct {
+	b        *testing.B
+	dir      string
+	s3       *s3test.Server
+	pg       *pgtest.Cluster
+	env      []string
+	bytes    int64 // of the database
+	segments int
+	tools    []*tool
 }
 
-// BenchmarkFullBackup prints a line for each contender. COVET_BENCH_SCALE is pgbench's scale: 15 MB each.
-func BenchmarkFullBackup(b *testing.B) {
-	scale := os.Getenv("COVET_BENCH_SCALE")
-	if scale == "" {
-		scale = "50"
-	}
-	dir := pgtest.Dir(b)
-	covetctl := filepath.Join(dir, "covetctl")
-	copyFile(b, os.Getenv("COVET_BIN")+"/covetctl", covetctl)
-	cluster := pgtest.Start(b, pgtest.Options{Settings: map[string]string{"wal_level": "replica", "max_wal_size": "4GB"}})
-	must(b, pgtest.Command(b, "pgbench", "-i", "-q", "-s", scale, cluster.DSN()))
-	bytes, err := strconv.ParseInt(cluster.Value("select sum(pg_database_size(datname))::bigint from pg_database"), 10, 64)
-	if err != nil {
-		b.Fatal(err)
-	}
-	contenders := []*contender{ours(b, dir, covetctl, cluster), baseBackup(b, dir, cluster)}
-	if path, err := exec.LookPath("pgbackrest"); err == nil {
-		contenders = append(contenders, backrest(b, dir, path, cluster))
-	} else {
-		fmt.Println("# pgbackrest is not installed (apt-get install pgbackrest): left out")
-	}
-	for range rounds {
-		for _, c := range contenders {
-			c.measure(b)
-		}
-	}
-	report(bytes, contenders)
+func BenchmarkBackup(b *testing.B) {
+	a := newArena(b)
+	gb := number(b, "BENCH_GB", 0.3)
+	a.fill(int(gb * 1000 / 15))
+	a.segments = int(number(b, "BENCH_SEGMENTS", 24))
+	a.enlist()
+	a.fullBackups()
+	a.restores("restore", "restore to a started server")
+	a.change()
+	a.secondBackups()
+	a.restores("restore_changed", "restore of the second backup")
+	a.log()
 }
 
-func ours(b *testing.B, dir, covetctl string, cluster *pgtest.Cluster) *contender {
-	c := &contender{name: "covet_zstd", into: filepath.Join(dir, "ours")}
-	c.run = func() *exec.Cmd {
-		cmd := pgtest.Command(b, covetctl, "backup", "run", "--repo", "file://"+c.into, "--service", "bench", "--compression", "zstd", "--wait-wal", "1ms", "--database-url", cluster.DSN())
-		cmd.Env = os.Environ()
-		return cmd
-	}
-	return c
-}
-
-func baseBackup(b *testing.B, dir string, cluster *pgtest.Cluster) *contender {
-	c := &contender{name: "pg_basebackup_zstd", into: filepath.Join(dir, "base")}
-	c.run = func() *exec.Cmd {
-		return pgtest.Command(b, "pg_basebackup", "-d", cluster.DSN(), "-D", c.into, "-Ft", "-X", "fetch", "--compress=client-zstd:1", "-c", "fast")
-	}
-	return c
-}
-
-func backrest(b *testing.B, dir, path string, cluster *pgtest.Cluster) *contender {
-	c := &contender{name: "pgbackrest_zst", into: filepath.Join(dir, "backrest")}
-	socket := cluster.Value("select split_part(current_setting('unix_socket_directories'), ',', 1)")
-	port := cluster.Value("show port")
-	common := fmt.Sprintf("%s --stanza=bench --repo1-path=%s --pg1-path=%s --pg1-port=%s --pg1-socket-path=%s --log-path=%s --lock-path=%s --log-level-console=error --log-level-file=off",
-		path, c.into, cluster.Dir, port, socket, dir, dir)
-	// Its archive is not checked, which is work that it is spared: only ours makes sure of the WAL.
-	backup := common + " --compress-type=zst --process-max=2 --start-fast --no-archive-check --type=full --repo1-retention-full=9 backup"
-	c.run = func() *exec.Cmd {
-		return pgtest.Command(b, "sh", "-c", common+" stanza-create && exec "+backup)
-	}
-	return c
-}
-
-// measure takes one backup into an empty place.
-func (c *contender) measure(b *testing.B) {
+func number(b *testing.B, name string, otherwise float64) float64 {
 	b.Helper()
-	if err := os.RemoveAll(c.into); err != nil {
-		b.Fatal(err)
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
 	}
-	if err := os.Mkdir(c.into, 0o700); err != nil {
-		b.Fatal(err)
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil || n <= 0 {
+		b.Fatalf("%s=%s isn't a positive number", name, text)
 	}
-	pgtest.Own(b, c.into)
-	cmd := c.run()
-	began := time.Now()
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		b.Fatalf("%s: %v\n%s", c.name, err, out)
-	}
-	c.wall = append(c.wall, time.Since(began).Seconds())
-	c.cpu = append(c.cpu, (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds())
-	c.rss = max(c.rss, peak(cmd.ProcessState))
-	c.size = treeSize(b, c.into)
+	return n
 }
 
-func report(bytes int64, contenders []*contender) {
-	first := contenders[0]
-	for _, c := range contenders {
-		fmt.Printf("# %-20s s=%.2f mb_s=%.0f client_cpu_s=%.2f rss_mb=%d stored_mb=%d\n", c.name, median(c.wall),
-			float64(bytes)/1e6/median(c.wall), median(c.cpu), c.rss>>10, c.size/1_000_000)
+func newArena(b *testing.B) *arena {
+	b.Helper()
+	a := &arena{b: b, dir: pgtest.Dir(b), s3: s3test.StartTLS(b)}
+	a.env = append(os.Environ(),
+		"AWS_ACCESS_KEY_ID="+s3test.AccessKey, "AWS_SECRET_ACCESS_KEY="+s3test.SecretKey, "AWS_CA_BUNDLE="+a.s3.CAFile,
+		"AWS_REGION=us-east-1", "S3_REGION=us-east-1", "COVET_S3_ENDPOINT="+a.s3.Endpoint, "COVET_S3_CA_FILE="+a.s3.CAFile,
+		"COVET_SERVICE=bench", "COVET_WAL_AGENT=", "HOME="+a.dir)
+	a.pg = pgtest.Start(b, pgtest.Options{Env: a.env, Settings: map[string]string{
+		"wal_level": "replica", "max_wal_size": "16GB", "checkpoint_timeout": "1h", "archive_mode": "on", "archive_command": "false",
+		"shared_buffers": "256MB",
+	}})
+	return a
+}
+
+func (a *arena) fill(scale int) {
+	a.b.Helper()
+	must(a.b, pgtest.Command(a.b, "pgbench", "-i", "-q", "-F", "90", "-s", strconv.Itoa(max(scale, 1)), a.pg.DSN()))
+	n, err := strconv.ParseInt(a.pg.Value("select sum(pg_database_size(datname))::bigint::text from pg_database"), 10, 64)
+	if err != nil {
+		a.b.Fatal(err)
 	}
-	line := fmt.Sprintf("bench backup_full database_mb=%d s=%.2f client_cpu_s=%.2f rss_mb=%d stored_mb=%d", bytes/1_000_000,
-		median(first.wall), median(first.cpu), first.rss>>10, first.size/1_000_000)
-	for _, c := range contenders[1:] {
-		line += fmt.Sprintf(" ratio_%s=%.2f", c.name, median(first.wall)/median(c.wall))
+	a.bytes = n
+	fmt.Printf("# database of %d MB, PostgreSQL %s, versitygw over TLS; all run in turn on one machine\n", n/1_000_000, a.pg.One("show server_version"))
+}
+
+// turn lets a tool archive the server's log, and no other.
+func (a *arena) turn(t *tool) {
+	a.b.Helper()
+	command := t.push
+	if command == "" {
+		command = "false"
 	}
-	fmt.Println(line)
+	a.pg.Exec("ALTER SYSTEM SET archive_command = '"+strings.ReplaceAll(command, "'", "''")+"'", "SELECT pg_reload_conf()")
+	if t.push == "" {
+		return
+	}
+	last := a.pg.One("SELECT pg_walfile_name(pg_switch_wal())")
+	pgtest.Eventually(a.b, t.name+" archives", func() bool {
+		ready, err := filepath.Glob(filepath.Join(a.pg.Dir, "pg_wal", "archive_status", last+".ready"))
+		return err == nil && len(ready) == 0 && a.pg.One("SELECT last_archived_wal >= $1 FROM pg_stat_archiver", last) == "true"
+	})
+}
+
+func (a *arena) fullBackups() {
+	a.b.Helper()
+	for _, t := range a.tools {
+		if t.full == "" {
+			continue
+		}
+		if t.prepare != "" && !a.try(t, t.prepare) {
+			continue
+		}
+		a.turn(t)
+		t.measure(a, "full", t.full)
+		t.stored = a.storedBy(t)
+	}
+	a.report("backup_full", "full", func(t *tool) string { return fmt.Sprintf(" stored_mb=%d", t.stored/1_000_000) })
+}
+
+// change touches a row on one page in a hundred.
+func (a *arena) change() {
+	a.b.Helper()
+	a.pg.Exec("UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid % 5500 = 1", "CHECKPOINT")
+}
+
+func (a *arena) secondBackups() {
+	a.b.Helper()
+	for _, t := range a.tools {
+		if t.again == "" || t.out {
+			continue
+		}
+		a.turn(t)
+		before := a.storedBy(t)
+		t.measure(a, "again", t.again)
+		t.stored = a.storedBy(t) - before
+	}
+	a.report("backup_changed", "again", func(t *tool) string { return fmt.Sprintf(" stored_mb=%.1f", float64(t.stored)/1e6) })
+}
+
+// restores restores each tool's newest backup and starts it.
+func (a *arena) restores(name, what string) {
+	a.b.Helper()
+	for _, t := range a.tools {
+		if t.restore == "" || t.out {
+			continue
+		}
+		began := time.Now()
+		r := a.restored(t)
+		if r == nil {
+			continue
+		}
+		t.results[name] = result{wall: time.Since(began).Seconds(), cpu: r.cpu, rss: r.rss}
+		r.stop()
+	}
+	fmt.Printf("# %s:\n", what)
+	a.report(name, name, nil)
+}
+
+// report prints what each tool took for something, and the line with our ratios to the others.
+func (a *arena) report(name, key string, more func(*tool) string) {
+	var ours *result
+	var ratios strings.Builder
+	for _, t := range a.tools {
+		r, ok := t.results[key]
+		if !ok || t.out {
+			continue
+		}
+		line := fmt.Sprintf("s=%.2f cpu_s=%.2f rss_mb=%d", r.wall, r.cpu, r.rss>>10)
+		if more != nil {
+			line += more(t)
+		}
+		if ours == nil {
+			ours = &r
+			defer func() { fmt.Printf("bench %s %s%s\n", name, line, ratios.String()) }()
+			continue
+		}
+		fmt.Printf("# %-15s %-22s %s\n", name, t.name, line)
+		fmt.Fprintf(&ratios, " ratio_%s=%.2f", t.name, ours.wall/r.wall)
+	}
 }
 
 func median(v []float64) float64 {

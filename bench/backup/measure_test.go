@@ -2,13 +2,18 @@ package backup
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func must(b *testing.B, cmd *exec.Cmd) {
@@ -62,4 +67,96 @@ func copyFile(b *testing.B, from, to string) {
 	if err := errors.Join(err, in.Close(), out.Close(), os.Chmod(to, 0o755)); err != nil {
 		b.Fatal(err)
 	}
+}
+
+func nowSeconds() float64 { return float64(time.Now().UnixNano()) / 1e9 }
+
+// cpuOf is what a process, and those that it waited for, used.
+func cpuOf(s *os.ProcessState) float64 { return (s.UserTime() + s.SystemTime()).Seconds() }
+
+// stat reads the fields of /proc/PID/stat behind the name: field 3 is at 0.
+func stat(pid int) (name string, fields []string) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return "", nil
+	}
+	before, after, ok := strings.Cut(string(text), ") ")
+	if !ok {
+		return "", nil
+	}
+	_, name, _ = strings.Cut(before, "(")
+	return name, strings.Fields(after)
+}
+
+// ticks adds up fields of stat, which count hundredths of a second.
+func ticks(fields []string, at ...int) (s float64) {
+	for _, i := range at {
+		if i < len(fields) {
+			n, err := strconv.ParseFloat(fields[i], 64)
+			if err == nil {
+				s += n / 100
+			}
+		}
+	}
+	return s
+}
+
+// childrenCPU is what the ended children of a process used.
+func childrenCPU(pid int) float64 {
+	_, fields := stat(pid)
+	return ticks(fields, 13, 14)
+}
+
+// watchDetached looks, until it is called, at the processes with these names that lead a session of their own: their
+// parents don't wait for them. It returns what they used as far as it was seen.
+func watchDetached(names ...string) (stop func() float64) {
+	done, sum := make(chan struct{}), make(chan float64)
+	go func() {
+		used := map[int]float64{}
+		for {
+			for _, pid := range processes() {
+				name, fields := stat(pid)
+				if len(fields) > 14 && slices.Contains(names, name) && fields[3] == strconv.Itoa(pid) {
+					used[pid] = ticks(fields, 11, 12, 13, 14)
+				}
+			}
+			select {
+			case <-done:
+				total := 0.0
+				for _, s := range used {
+					total += s
+				}
+				sum <- total
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}()
+	return func() float64 {
+		close(done)
+		return <-sum
+	}
+}
+
+func processes() (pids []int) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// removeFrom removes the files below a folder whose names begin with name.
+func removeFrom(dir, name string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasPrefix(d.Name(), name) {
+			return err
+		}
+		return os.Remove(path)
+	})
 }

@@ -278,7 +278,7 @@ func (r *receiver) deliver(ctx, pumping context.Context, seg backup.Segment, dat
 		return r.confirm(seg.Start(size) + backup.LSN(stored))
 	}
 	for {
-		now := false
+		var now bool
 		select {
 		case b, ok := <-data:
 			if !ok { // what has come is stored, whatever ended it

@@ -48,7 +48,7 @@ func Serve(ctx context.Context, l net.Listener, answer func(context.Context, Req
 		c, err := l.Accept()
 		if err != nil {
 			if ctx.Err() != nil {
-				return nil //nolint:nilerr // it was told to stop
+				return nil
 			}
 			return err
 		}

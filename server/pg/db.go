@@ -189,7 +189,9 @@ func (d *DB) follow(n *node, before, now Role, cause error) {
 	}
 }
 
-// doubt has the servers looked at now: one of them failed.
+// Doubt has the servers looked at now: one of them failed somebody who uses a pool by itself.
+func (d *DB) Doubt() { d.doubt() }
+
 func (d *DB) doubt() {
 	select {
 	case d.wake <- struct{}{}:

@@ -18,6 +18,13 @@ import (
 // Deadline is how long one question may take.
 const Deadline = 50 * time.Millisecond
 
+// Lost remembers that a question of one request has waited in vain: its others, to other servers too, are not asked then,
+// so that all of them together wait no longer than one. It is safe for concurrent use.
+type Lost struct{ once atomic.Bool }
+
+// LostKey is the key of a context's *Lost.
+type LostKey struct{}
+
 // ErrAway is returned without asking while Redis does not answer.
 var ErrAway = errors.New("redis is away")
 
@@ -95,9 +102,13 @@ func (d *DB) Ping(ctx context.Context) error { return d.client.Ping(ctx).Err() }
 
 // Run runs a script within the deadline. It returns ErrAway at once while Redis is away. That a request's client has
 // gone does not end the question: what it asks may have been done already, and a connection would be lost with it.
-func (d *DB) Run(_ context.Context, script *redis.Script, keys []string, args ...any) (any, error) {
+func (d *DB) Run(ctx context.Context, script *redis.Script, keys []string, args ...any) (any, error) {
 	if d.away.Load() {
 		return nil, ErrAway
+	}
+	lost, _ := ctx.Value(LostKey{}).(*Lost)
+	if lost != nil && lost.once.Load() {
+		return nil, ErrAway // the next request asks
 	}
 	q := &question{script: script, keys: keys, args: args, turned: make(chan turn, 1)}
 	d.ask(q)
@@ -105,6 +116,9 @@ func (d *DB) Run(_ context.Context, script *redis.Script, keys []string, args ..
 		return nil, q.err
 	}
 	if q.err != nil && !errors.Is(q.err, redis.Nil) {
+		if lost != nil {
+			lost.once.Store(true)
+		}
 		return nil, fmt.Errorf("ask redis: %w", q.err)
 	}
 	return q.value, nil

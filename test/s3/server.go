@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,7 +24,9 @@ const (
 
 // Server is a running S3 server with its objects in a temporary directory.
 type Server struct {
-	Endpoint string // http://127.0.0.1:PORT
+	Endpoint string // http://127.0.0.1:PORT, or https
+	Port     int
+	CAFile   string // of a server with TLS: the PEM file to trust
 	root     string
 	cmd      *exec.Cmd
 }
@@ -33,10 +34,29 @@ type Server struct {
 // Start runs a server until the test ends.
 func Start(tb testing.TB) *Server {
 	tb.Helper()
+	s := &Server{Port: freePort(tb), root: tb.TempDir()}
+	s.Endpoint = fmt.Sprintf("http://127.0.0.1:%d", s.Port)
+	s.run(tb)
+	return s
+}
+
+// StartTLS is Start for a server that speaks TLS, with a certificate for localhost.
+func StartTLS(tb testing.TB) *Server {
+	tb.Helper()
+	s := &Server{Port: freePort(tb), root: tb.TempDir()}
+	s.Endpoint = fmt.Sprintf("https://localhost:%d", s.Port)
+	var key string
+	s.CAFile, key = certificate(tb)
+	s.run(tb, "--cert", s.CAFile, "--key", key)
+	return s
+}
+
+// run starts the program, and waits until it answers.
+func (s *Server) run(tb testing.TB, more ...string) {
+	tb.Helper()
 	bin := binary(tb)
-	port := freePort(tb)
-	s := &Server{Endpoint: fmt.Sprintf("http://127.0.0.1:%d", port), root: tb.TempDir()}
-	s.cmd = exec.Command(bin, "--port", fmt.Sprintf("127.0.0.1:%d", port), "--access", AccessKey, "--secret", SecretKey, "--quiet", "--keep-alive", "posix", s.root)
+	args := append([]string{"--port", fmt.Sprintf("127.0.0.1:%d", s.Port), "--access", AccessKey, "--secret", SecretKey, "--quiet", "--keep-alive"}, more...)
+	s.cmd = exec.Command(bin, append(args, "posix", s.root)...)
 	log, err := os.Create(filepath.Join(tb.TempDir(), "versitygw.log"))
 	if err != nil {
 		tb.Fatal(err)
@@ -66,16 +86,15 @@ func Start(tb testing.TB) *Server {
 		_ = log.Close()
 	})
 	s.wait(tb, log.Name())
-	return s
 }
 
 // wait returns when the server answers.
 func (s *Server) wait(tb testing.TB, log string) {
 	tb.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		resp, err := http.Get(s.Endpoint + "/")
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.Port))
 		if err == nil {
-			_ = resp.Body.Close()
+			_ = c.Close()
 			return
 		}
 	}
@@ -94,6 +113,20 @@ func (s *Server) Bucket(tb testing.TB) string {
 		tb.Fatal(err)
 	}
 	return filepath.Base(dir)
+}
+
+// Clear removes everything from a bucket.
+func (s *Server) Clear(tb testing.TB, bucket string) {
+	tb.Helper()
+	entries, err := os.ReadDir(s.Path(bucket, ""))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(s.Path(bucket, e.Name())); err != nil {
+			tb.Fatal(err)
+		}
+	}
 }
 
 // Path is the file that holds an object, for tests that damage it.

@@ -25,7 +25,7 @@ func TestRealNodeRunsThem(t *testing.T) {
 	c := kubetest.StartReal(t, kubetest.Image{Name: image, Program: filepath.Join(bin, "covetd"), Files: map[string]string{"/usr/local/bin/shop": filepath.Join(bin, "shop")}})
 	s := example(t)
 	s.Namespace, s.Image, s.HPA, s.Replicas = "default", image, manifests.HPA{}, 2
-	s.Config["ENVIRONMENT"] = "staging" // production would ask for a real secret
+	s.Config["ENVIRONMENT"] = "staging" // production would ask for real secrets
 	for _, w := range apply(t, c, s, "") {
 		t.Errorf("the API server warns: %s", w)
 	}

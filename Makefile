@@ -15,7 +15,7 @@ help: ## list the targets
 .PHONY: build
 build: ## build covetd, covetctl and the example shop into bin/
 	@mkdir -p $(BIN)
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/covetd ./cmd/covetctl ./examples/shop
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/covetd ./cmd/covetctl ./examples/shop
 
 .PHONY: demo
 demo: build ## run the demonstration; without a terminal it plays by itself

@@ -190,6 +190,7 @@ func (m *model) news() {
 	if s := m.feed.Snapshot(); s != m.snap {
 		m.snap = s
 	}
+	m.o = m.o.named()
 	m.feed.Focus(m.selection().Rollout)
 	m.dirty = true
 	m.body.valid = false

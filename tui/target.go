@@ -92,7 +92,7 @@ func places(t console.Targets) (refs []console.TargetRef, items []dialog.Item) {
 // carried over, because the console begins anew when the other answers.
 func (m *model) goTo(ref console.TargetRef) tea.Cmd {
 	if m.busy() {
-		m.say(theme.Warn, "a rollout is under way that this console may be carrying out: leave with q, which waits for it")
+		m.say(theme.Warn, "a rollout is under way, which this console may be carrying out: wait for its end, or pause it")
 		return nil
 	}
 	from, ok := m.o.Port.(elsewhere)
@@ -139,11 +139,21 @@ func (m *model) switched(msg switchedMsg) tea.Cmd {
 // onTo are the options for a console on another target: as they were, and read-only.
 func (o Options) onTo(port console.Port) Options {
 	o.Port, o.ReadOnly = port, true
-	if named, ok := port.(interface {
+	return o.named()
+}
+
+// named takes from the port how the target and the person are called there, if it knows.
+func (o Options) named() Options {
+	n, ok := o.Port.(interface {
 		Where() string
 		Who() string
-	}); ok {
-		o.Target, o.User = named.Where(), named.Who()
+	})
+	if !ok {
+		return o
+	}
+	o.Target = n.Where()
+	if who := n.Who(); who != "" {
+		o.User = who
 	}
 	return o
 }

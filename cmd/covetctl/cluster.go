@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -82,21 +84,28 @@ func openCluster(ctx context.Context, t kube.Target) (console.Port, error) {
 
 // openOnCluster is the TUI over a service on Kubernetes.
 func (a *app) openOnCluster(ctx context.Context, t kube.Target, err error) error {
-	port, err := a.onCluster(ctx, t, err)
+	switch {
+	case err != nil:
+		return err
+	case a.parts.cluster == nil:
+		return usage("this covetctl knows no Kubernetes")
+	}
+	where := "kubernetes:" + strings.Join([]string{cmp.Or(t.Context, "current context"), cmp.Or(t.Namespace, "its namespace"), cmp.Or(t.Deployment, "its service")}, "/")
+	port := newLatePort(where, func(ctx context.Context) (console.Port, error) { return a.parts.cluster(ctx, t) })
+	a.cluster = port
+	debug.SetGCPercent(50) // thousands of pods are kept: a little more work for a third less memory
+	err = a.parts.tui(ctx, port, tuiOptions{
+		NoColor: !a.style(a.out).Color, ASCII: a.flags.ascii, Accessible: a.flags.accessible, Theme: a.flags.theme, Target: where,
+	})
 	if err != nil {
 		return err
 	}
-	o := tuiOptions{NoColor: !a.style(a.out).Color, ASCII: a.flags.ascii, Accessible: a.flags.accessible, Theme: a.flags.theme}
-	if p, ok := port.(*kube.Port); ok {
-		o.Target, o.User = p.Where(), p.Who()
-	}
-	err = a.parts.tui(ctx, port, o)
-	if p, ok := port.(*kube.Port); ok && err == nil {
+	if p, ok := port.there().(*kube.Port); ok {
 		if id := p.Unfinished(); id != "" {
 			return a.note(render.Warn, "nobody carries out %s now that the console is closed: the traffic stays as it is; covetctl rollout resume goes on", id)
 		}
 	}
-	return err
+	return nil
 }
 
 // checkCluster looks at what covetctl needs of a service on Kubernetes.

@@ -52,6 +52,7 @@ type Port struct {
 	driver *driver
 	engine *rollout.Engine
 	around *around
+	recent recent
 
 	ctx     context.Context // of everything in the background
 	stop    context.CancelFunc

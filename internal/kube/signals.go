@@ -7,6 +7,7 @@ import (
 
 	"github.com/covetpy/covet/ops/console"
 	"github.com/covetpy/covet/ops/health"
+	"github.com/covetpy/covet/ops/journal"
 	"github.com/covetpy/covet/ops/rollout"
 )
 
@@ -59,12 +60,31 @@ type live struct {
 
 // Snapshot implements console.Live.
 func (l live) Snapshot() rollout.Snapshot {
-	g := l.port.sight
-	at := now()
-	lay := g.layout(at)
-	seen := rollout.Snapshot{At: at, Instances: g.instances(lay), Weights: g.weights(lay)}
+	seen := l.port.recent.snapshot(l.port.stage.bell.changed(), l.port.state().Seq, func(at time.Time) rollout.Snapshot {
+		g := l.port.sight
+		lay := g.layout(at)
+		return rollout.Snapshot{At: at, Instances: g.instances(lay), Weights: g.weights(lay)}
+	})
 	seen.Health = l.port.driven().Last().Health
 	return seen
+}
+
+// recent is the last snapshot, for those who ask again before anything has changed: with ten thousand pods the several questions
+// of one look would each cost as much as the first.
+type recent struct {
+	mu   sync.Mutex
+	bell <-chan struct{} // of the stage it was made from
+	seq  journal.Seq     // and the journal's
+	seen rollout.Snapshot
+}
+
+func (r *recent) snapshot(bell <-chan struct{}, seq journal.Seq, look func(at time.Time) rollout.Snapshot) rollout.Snapshot {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if at := now(); r.bell != bell || r.seq != seq || at.Sub(r.seen.At) > 2*time.Second {
+		r.bell, r.seq, r.seen = bell, seq, look(at)
+	}
+	return r.seen
 }
 
 // Points implements console.Live.

@@ -189,6 +189,22 @@ func TestConfigurationOfAMachineIsLeftThere(t *testing.T) {
 	}
 }
 
+// A pod whose Secret is not there never starts: it is only asked for where something is in it.
+func TestSecretIsOnlyAskedForWhereThereIsOne(t *testing.T) {
+	t.Parallel()
+	s := example(t)
+	for _, secrets := range [][]string{nil, {"SECRET_KEY"}} {
+		s.Secrets = secrets
+		files, err := manifests.Render(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(string(manifests.YAML(files)), "secretRef"); got != (len(secrets) > 0) {
+			t.Errorf("with the secrets %q the Deployment asks for the Secret: %v", secrets, got)
+		}
+	}
+}
+
 func TestListHoldsEveryObject(t *testing.T) {
 	t.Parallel()
 	files, err := manifests.Render(example(t))

@@ -20,17 +20,12 @@ func TestRealNodeRunsThem(t *testing.T) {
 	if err := kubetest.RealPossible(); err != nil {
 		t.Skip(err)
 	}
-	bin := t.TempDir()
-	build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", bin+"/", "../../cmd/covetd", "../../examples/shop")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	bin := programs(t)
 	const image = "registry.example/shop:v1.0.0"
 	c := kubetest.StartReal(t, kubetest.Image{Name: image, Program: filepath.Join(bin, "covetd"), Files: map[string]string{"/usr/local/bin/shop": filepath.Join(bin, "shop")}})
 	s := example(t)
 	s.Namespace, s.Image, s.HPA, s.Replicas = "default", image, manifests.HPA{}, 2
-	s.Config["ENVIRONMENT"] = "staging" // production would ask for a real secret
+	s.Config["ENVIRONMENT"] = "staging" // production would ask for real secrets
 	for _, w := range apply(t, c, s, "") {
 		t.Errorf("the API server warns: %s", w)
 	}
@@ -49,6 +44,21 @@ func TestRealNodeRunsThem(t *testing.T) {
 	}
 }
 
+// programs is the folder of static programs: the ones that `make test` has built, or new ones.
+func programs(t *testing.T) string {
+	t.Helper()
+	if dir := os.Getenv("COVET_BIN"); dir != "" {
+		return dir
+	}
+	dir := t.TempDir()
+	build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", dir+"/", "../../cmd/covetd", "../../examples/shop")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return dir
+}
+
 func get(t *testing.T, c *kubetest.Cluster, path string, into any) {
 	t.Helper()
 	answer, err := c.Do(t.Context(), http.MethodGet, path, "")
@@ -62,7 +72,9 @@ func get(t *testing.T, c *kubetest.Cluster, path string, into any) {
 
 func available(t *testing.T, c *kubetest.Cluster) int {
 	t.Helper()
-	var d struct{ Status struct{ AvailableReplicas int } }
+	var d struct {
+		Status struct{ AvailableReplicas int }
+	}
 	get(t, c, "/apis/apps/v1/namespaces/default/deployments/shop", &d)
 	return d.Status.AvailableReplicas
 }

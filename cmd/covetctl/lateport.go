@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"sync"
+
+	"github.com/covetpy/covet/ops/console"
+	"github.com/covetpy/covet/ops/journal"
+)
+
+// latePort is a service on Kubernetes that has yet to be reached, so that the console is there at once: a cluster that is slow or
+// dead leaves it a screen that says so, and tries again. It opens the real one when it is first asked, one attempt at a time.
+type latePort struct {
+	where string // until the cluster has said more
+	open  func(ctx context.Context) (console.Port, error)
+
+	mu      sync.Mutex
+	port    console.Port
+	opening *attempt
+	moved   chan struct{} // closed when the port is there
+	closed  bool
+}
+
+// attempt is one try to open the port.
+type attempt struct {
+	done chan struct{}
+	err  error // once done
+}
+
+func newLatePort(where string, open func(context.Context) (console.Port, error)) *latePort {
+	return &latePort{where: where, open: open, moved: make(chan struct{})}
+}
+
+// there is the real port, or nil.
+func (l *latePort) there() console.Port {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.port
+}
+
+// reach returns the real port, opening it if that has not been done. An attempt goes on when who asked for it gives up: on a
+// cluster that is slow the next one finds it done.
+func (l *latePort) reach(ctx context.Context) (console.Port, error) {
+	l.mu.Lock()
+	if l.port != nil {
+		defer l.mu.Unlock()
+		return l.port, nil
+	}
+	try := l.opening
+	if try == nil {
+		try = &attempt{done: make(chan struct{})}
+		l.opening = try
+		go l.run(try)
+	}
+	l.mu.Unlock()
+	select {
+	case <-try.done:
+		return l.there(), try.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// run makes one attempt.
+func (l *latePort) run(try *attempt) {
+	defer close(try.done)
+	p, err := l.open(context.Background()) // it outlives every question
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.opening = nil
+	switch {
+	case err != nil:
+		try.err = err
+	case l.closed:
+		try.err = errors.Join(errors.New("the console was left"), closePort(p))
+	default:
+		l.port = p
+		close(l.moved)
+	}
+}
+
+// Drives reports whether this program carries out what is asked for.
+func (l *latePort) Drives(ctx context.Context) (self bool, who string) {
+	if d, ok := l.there().(driver); ok {
+		return d.Drives(ctx)
+	}
+	return false, ""
+}
+
+// Finish waits until nothing is left that only this program would do.
+func (l *latePort) Finish(ctx context.Context) (left string, err error) {
+	if d, ok := l.there().(driver); ok {
+		return d.Finish(ctx)
+	}
+	return "", nil
+}
+
+var errNotYet = &console.Error{Code: console.CodeUnreachable, Message: "the cluster has not answered yet"}
+
+// Ask implements console.Port. What is not reached yet is not waited for: the stream is what reaches it.
+func (l *latePort) Ask(ctx context.Context, op console.Op, q console.Query, out any) error {
+	if p := l.there(); p != nil {
+		return p.Ask(ctx, op, q, out)
+	}
+	return errNotYet
+}
+
+// Do implements console.Port.
+func (l *latePort) Do(ctx context.Context, op console.Op, in, out any) error {
+	if p := l.there(); p != nil {
+		return p.Do(ctx, op, in, out)
+	}
+	return errNotYet
+}
+
+// Watch implements console.Port.
+func (l *latePort) Watch(ctx context.Context, after journal.Seq) iter.Seq2[console.Update, error] {
+	return func(yield func(console.Update, error) bool) {
+		p, err := l.reach(ctx)
+		if err != nil {
+			yield(console.Update{}, err)
+			return
+		}
+		for u, err := range p.Watch(ctx, after) {
+			if !yield(u, err) {
+				return
+			}
+		}
+	}
+}
+
+// Logs implements console.Port.
+func (l *latePort) Logs(ctx context.Context, q console.LogQuery) iter.Seq2[console.LogLine, error] {
+	if p := l.there(); p != nil {
+		return p.Logs(ctx, q)
+	}
+	return noLines
+}
+
+func noLines(yield func(console.LogLine, error) bool) { yield(console.LogLine{}, errNotYet) }
+
+// cluster is the real port as one in a cluster.
+func (l *latePort) cluster() (console.Cluster, error) {
+	if c, ok := l.there().(console.Cluster); ok {
+		return c, nil
+	}
+	return nil, errNotYet
+}
+
+// View implements console.Cluster.
+func (l *latePort) View(ctx context.Context) (console.ClusterView, error) {
+	c, err := l.cluster()
+	if err != nil {
+		return console.ClusterView{}, err
+	}
+	return c.View(ctx)
+}
+
+// ViewChanged implements console.Cluster.
+func (l *latePort) ViewChanged() <-chan struct{} {
+	if c, err := l.cluster(); err == nil {
+		return c.ViewChanged()
+	}
+	return l.moved
+}
+
+// PodLogs implements console.Cluster.
+func (l *latePort) PodLogs(ctx context.Context, q console.PodLogQuery) iter.Seq2[console.LogLine, error] {
+	if c, err := l.cluster(); err == nil {
+		return c.PodLogs(ctx, q)
+	}
+	return noLines
+}
+
+// Targets implements console.Cluster.
+func (l *latePort) Targets(ctx context.Context) (console.Targets, error) {
+	c, err := l.cluster()
+	if err != nil {
+		return console.Targets{}, err
+	}
+	return c.Targets(ctx)
+}
+
+// Switch opens another target.
+func (l *latePort) Switch(ctx context.Context, to console.TargetRef) (console.Port, error) {
+	if p, ok := l.there().(interface {
+		Switch(context.Context, console.TargetRef) (console.Port, error)
+	}); ok {
+		return p.Switch(ctx, to)
+	}
+	return nil, errNotYet
+}
+
+// Where is what is talked to, as shown.
+func (l *latePort) Where() string {
+	if p, ok := l.there().(interface{ Where() string }); ok {
+		return p.Where()
+	}
+	return l.where
+}
+
+// Who is whom the cluster takes the caller for; empty until it has said.
+func (l *latePort) Who() string {
+	if p, ok := l.there().(interface{ Who() string }); ok {
+		return p.Who()
+	}
+	return ""
+}
+
+// Close ends what was opened. It may be called twice.
+func (l *latePort) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil
+	}
+	l.closed = true
+	if l.port == nil {
+		return nil
+	}
+	return closePort(l.port)
+}
+
+func closePort(p console.Port) error {
+	if c, ok := p.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}

@@ -72,7 +72,8 @@ func startWorker(o *restore.Operation, ops restore.Operations) error {
 	if err := errors.Join(cmd.Start(), log.Close()); err != nil {
 		return fmt.Errorf("start the restore: %w", err)
 	}
-	return cmd.Process.Release()
+	go func() { _ = cmd.Wait() }() // so that it is seen to be gone when it is; how it ended is in the record
+	return nil
 }
 
 // job is a database rollback at work.

@@ -21,12 +21,20 @@ build: ## build covetd, covetctl and the example shop into bin/
 demo: build ## run the demonstration; without a terminal it plays by itself
 	@$(GO) run ./examples/demo --bin $(BIN)
 
+.PHONY: demo-k8s
+demo-k8s: build kube ## the same on a Kubernetes cluster of its own, with real pods where the machine lets it
+	@$(GO) run ./examples/demok8s --bin $(BIN)
+
 .PHONY: setup
 setup: ## install what the tests need and this machine lacks (apt)
 	@scripts/setup
 
+.PHONY: kube
+kube: ## build the Kubernetes cluster of the tests, once for this machine (about ten minutes)
+	@$(GO) run ./test/kubetest/build >/dev/null
+
 .PHONY: test
-test: setup build ## run every test, with the race detector
+test: setup build kube ## run every test, with the race detector
 	@COVET_BIN=$(BIN) $(GO) test -race -shuffle=on -timeout 20m ./...
 
 .PHONY: bench

@@ -14,15 +14,16 @@ const module = "github.com/covetpy/covet/"
 
 // layers is which packages of this module each may import, by prefix. A package of no layer here may import everything.
 var layers = map[string][]string{
-	"ops/journal": {},
-	"ops/health":  {"ops/journal"},
-	"ops/rollout": {"ops/health", "ops/journal"},
-	"ops/console": {"ops/rollout", "ops/health", "ops/journal"},
-	"ops/backup":  {},
-	"ops/restore": {"ops/backup"},
-	"server":      {"server"},
-	"tui":         {"tui", "ops", "runbooks"},
-	"internal":    {"internal", "ops", "server"},
+	"ops/journal":  {},
+	"ops/health":   {"ops/journal"},
+	"ops/rollout":  {"ops/health", "ops/journal"},
+	"ops/console":  {"ops/rollout", "ops/recovery", "ops/restore", "ops/backup", "ops/health", "ops/journal"},
+	"ops/backup":   {},
+	"ops/restore":  {"ops/backup"},
+	"ops/recovery": {"ops/restore", "ops/backup", "ops/health", "ops/journal"},
+	"server":       {"server"},
+	"tui":          {"tui", "ops", "runbooks"},
+	"internal":     {"internal", "ops", "server"},
 }
 
 // pure are the layers that import nothing of a third party.

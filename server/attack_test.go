@@ -161,3 +161,29 @@ func TestAttackPathsKeepMetricsFlat(t *testing.T) {
 		t.Errorf("%d series after 50,000 paths", series)
 	}
 }
+
+// What follows a chunked request on its connection is not taken for another one, whatever length was said beside; and
+// HTTP/2 is not taken for a request of HTTP/1.
+func TestAttackSmuggling(t *testing.T) {
+	t.Parallel()
+	var paths []string
+	s := serveStack(t, Config{}, func(s *Server) {
+		s.Router().HandleFunc("/*", func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			paths = append(paths, r.Method+" "+r.URL.Path)
+		})
+	})
+	const smuggled = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+	for name, request := range map[string]string{
+		"length and chunks": "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + smuggled,
+		"chunks and length": "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n" + smuggled,
+		"HTTP/1.0":          "POST /a HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + smuggled,
+		"HTTP/2":            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + smuggled,
+	} {
+		paths = nil
+		answer := raw(t, s, request)
+		if strings.Count(answer, "HTTP/1.") != 1 || !strings.Contains(answer, "Connection: close") || len(paths) > 1 || strings.Contains(fmt.Sprint(paths), "smuggled") {
+			t.Errorf("%s: %v, %s", name, paths, answer)
+		}
+	}
+}

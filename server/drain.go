@@ -46,6 +46,9 @@ func (l *life) stop(o stopOrder) error {
 	}
 	hurry, forced := l.watch(patient)
 	defer hurry.end()
+	if !o.handedOver {
+		defer l.keepWatchdog()()
+	}
 	if !o.force {
 		ctx, cancel := context.WithTimeout(hurry.ctx, requests)
 		if served && !o.handedOver {
@@ -67,6 +70,27 @@ func (l *life) stop(o stopOrder) error {
 		return errors.Join(ErrForced, err)
 	}
 	return err
+}
+
+// keepWatchdog goes on to tell systemd that the process lives, while it stops. The function it returns ends that.
+func (l *life) keepWatchdog() (end func()) {
+	if l.notify.watchdog <= 0 {
+		return func() {}
+	}
+	stop := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(l.notify.watchdog)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				l.tell("WATCHDOG=1")
+			case <-stop:
+				return
+			}
+		}
+	}()
+	return func() { close(stop) }
 }
 
 // awaitBalancers serves on for the drain delay: load balancers look at readiness only now and then.

@@ -1,7 +1,7 @@
 package server
 
 import (
-	"compress/gzip"
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/klauspost/compress/gzip"
 )
 
 // What is encoded: answers shorter than minEncoded stay as they are, since they do not get smaller; those longer than
@@ -27,12 +29,15 @@ type encoder struct {
 	status   int  // 0 until the handler has said it
 	streamed bool // what is written goes out at once
 	gz       *gzip.Writer
+	packed   *packed // what was compressed before
+	sum      [sha256.Size]byte
+	summed   bool // sum is that of the whole answer
 }
 
 var encoders = sync.Pool{New: func() any { return &encoder{buf: make([]byte, 0, 4<<10)} }}
 
 var gzipWriters = sync.Pool{New: func() any {
-	w, err := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed+3)
+	w, err := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed+2)
 	if err != nil {
 		panic(err) // the level is a constant
 	}
@@ -40,9 +45,9 @@ var gzipWriters = sync.Pool{New: func() any {
 }}
 
 // encoded runs next with its answer held back.
-func encoded(w http.ResponseWriter, r *http.Request, next http.Handler) {
+func encoded(w http.ResponseWriter, r *http.Request, known *packed, next http.Handler) {
 	e := encoders.Get().(*encoder)
-	e.ResponseWriter, e.request = w, r
+	e.ResponseWriter, e.request, e.packed = w, r, known
 	defer e.release() // also of a panic, which sends nothing: the recovery answers
 	next.ServeHTTP(e, r)
 	e.finish()
@@ -183,6 +188,10 @@ func (e *encoder) finish() {
 		e.ResponseWriter.WriteHeader(http.StatusNotModified)
 		return
 	}
+	if compress && e.summed {
+		e.sendPacked(h)
+		return
+	}
 	if compress {
 		e.compress(h)
 	} else if h["Content-Length"] == nil && e.request.Method != http.MethodHead {
@@ -196,6 +205,33 @@ func (e *encoder) finish() {
 	if e.request.Method != http.MethodHead {
 		_, _ = e.gz.Write(e.buf)
 		_ = e.gz.Close()
+	}
+}
+
+// forms are where answers are compressed as a whole.
+var forms = sync.Pool{New: func() any { return &bytes.Buffer{} }}
+
+// sendPacked sends an answer that is whole in its compressed form, with its length.
+func (e *encoder) sendPacked(h http.Header) {
+	form := e.packed.get(e.sum)
+	if form == nil {
+		buf := forms.Get().(*bytes.Buffer)
+		defer forms.Put(buf)
+		buf.Reset()
+		gz := gzipWriters.Get().(*gzip.Writer)
+		gz.Reset(buf)
+		_, _ = gz.Write(e.buf) // into memory, which does not fail
+		_ = gz.Close()
+		gz.Reset(io.Discard)
+		gzipWriters.Put(gz)
+		form = buf.Bytes()
+		e.packed.put(e.sum, form)
+	}
+	h["Content-Encoding"] = []string{"gzip"}
+	h["Content-Length"] = []string{strconv.Itoa(len(form))}
+	e.ResponseWriter.WriteHeader(e.status)
+	if e.request.Method != http.MethodHead {
+		_, _ = e.ResponseWriter.Write(form) // a client that has gone is nobody's fault
 	}
 }
 
@@ -217,8 +253,8 @@ func (e *encoder) tag(h http.Header, compress bool) bool {
 	case tag == "" && (len(e.buf) == 0 || strings.Contains(h.Get("Cache-Control"), "no-store")):
 		return false
 	case tag == "":
-		sum := sha256.Sum256(e.buf)
-		tag = `"` + hex.EncodeToString(sum[:12]) + `"`
+		e.sum, e.summed = sha256.Sum256(e.buf), true
+		tag = `"` + hex.EncodeToString(e.sum[:12]) + `"`
 	}
 	if compress && !strings.HasPrefix(tag, "W/") {
 		tag = strings.TrimSuffix(tag, `"`) + `-gzip"`

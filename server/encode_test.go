@@ -2,6 +2,8 @@ package server
 
 import (
 	"compress/gzip"
+	"crypto/sha256"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-chi/chi/v5"
 )
 
 var long = strings.Repeat("all work and no play makes jack a dull boy\n", 100)
@@ -16,7 +20,8 @@ var long = strings.Repeat("all work and no play makes jack a dull boy\n", 100)
 // answers serves one handler with everything that encodes its answers, and asks it.
 func answers(t *testing.T, h http.HandlerFunc) func(method string, header ...string) (*http.Response, string) {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { encoded(w, r, h) }))
+	known := newPacked()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { encoded(w, r, known, h) }))
 	t.Cleanup(s.Close)
 	client := &http.Client{Transport: &http.Transport{DisableCompression: true}}
 	t.Cleanup(client.CloseIdleConnections)
@@ -122,7 +127,7 @@ func TestStreamsAreNotHeldBack(t *testing.T) {
 	t.Parallel()
 	next := make(chan struct{})
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		encoded(w, r, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		encoded(w, r, newPacked(), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			for range 3 {
 				_, _ = io.WriteString(w, long)
 				if err := http.NewResponseController(w).Flush(); err != nil {
@@ -176,4 +181,46 @@ func FuzzAcceptsGzip(f *testing.F) {
 		matches([]string{s}, `"x"`)
 		decodePage([]byte(s))
 	})
+}
+
+func TestPackedIsBounded(t *testing.T) {
+	t.Parallel()
+	p := newPacked()
+	for i := range 1000 {
+		p.put(sha256.Sum256([]byte{byte(i), byte(i >> 8)}), make([]byte, 100<<10))
+	}
+	p.put(sha256.Sum256(nil), make([]byte, packedEach+1))
+	held := 0
+	for _, form := range p.known {
+		held += len(form)
+	}
+	if held != p.size || held > packedBytes || held < packedBytes/2 || p.get(sha256.Sum256(nil)) != nil {
+		t.Errorf("%d bytes are held, %d counted", held, p.size)
+	}
+}
+
+// An answer that was compressed before is the same as the first time.
+func TestPackedAnswersAreWhole(t *testing.T) {
+	t.Parallel()
+	s := serveStack(t, Config{GzipEnabled: true}, func(s *Server) {
+		s.Router().HandleFunc("/{word}", func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, strings.Repeat(chi.URLParam(r, "word")+" ", 1000))
+		})
+	})
+	for i := range 6 {
+		word := []string{"tea", "milk"}[i%2]
+		resp, body := s.do(t, http.MethodGet, "/"+word, nil, "Accept-Encoding", "gzip")
+		z, err := gzip.NewReader(strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(z)
+		if err != nil || string(text) != strings.Repeat(word+" ", 1000) || resp.Header.Get("Content-Length") != fmt.Sprint(len(body)) {
+			t.Errorf("%d: %.20q, %v, %v", i, text, err, resp.Header)
+		}
+		head, none := s.do(t, http.MethodHead, "/"+word, nil, "Accept-Encoding", "gzip")
+		if none != "" || head.Header.Get("Etag") != resp.Header.Get("Etag") || head.Header.Get("Content-Encoding") != "gzip" {
+			t.Errorf("HEAD: %v", head.Header)
+		}
+	}
 }

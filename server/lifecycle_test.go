@@ -353,7 +353,7 @@ func TestNotifiesSystemd(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			told := sdSocket(t, name)
-			s := startService(t, "NOTIFY_SOCKET="+name, "WATCHDOG_USEC=100000")
+			s := startService(t, "NOTIFY_SOCKET="+name, "WATCHDOG_USEC=100000", "DRAIN_DELAY=500ms")
 			s.await("READY=1", func() bool { return strings.Contains(told(), "READY=1") })
 			s.await("WATCHDOG=1", func() bool { return strings.Contains(told(), "WATCHDOG=1") })
 			s.signal(syscall.SIGHUP)
@@ -363,7 +363,10 @@ func TestNotifiesSystemd(t *testing.T) {
 			})
 			s.signal(syscall.SIGTERM)
 			s.exitCode()
-			s.await("STOPPING=1", func() bool { return strings.Contains(told(), "STOPPING=1") })
+			_, after, ok := strings.Cut(told(), "STOPPING=1")
+			if !ok || !strings.Contains(after, "WATCHDOG=1") {
+				t.Errorf("told while stopping: %q", told())
+			}
 		})
 	}
 }

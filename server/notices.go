@@ -117,39 +117,60 @@ func (s *Server) openJobs() error {
 		if from == "" {
 			from = c.AdminEmail[0]
 		}
-		m := notice.Mail{Host: c.SMTPHost, Port: c.SMTPPort, User: c.SMTPUser, Password: c.SMTPPassword.Reveal(), From: from, To: c.AdminEmail}
-		q.Handle(mailJob, sends(m.Send))
+		m := notice.Mail{Host: c.SMTPHost, Port: c.SMTPPort, User: c.SMTPUser, Password: c.SMTPPassword.Reveal(), From: from}
+		q.Handle(mailJob, mails(m))
 	}
 	if c.WebhookURL != "" {
 		client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 		h := notice.Webhook{URL: c.WebhookURL.Reveal(), Secret: c.WebhookSecret.Reveal(), Client: client}
-		q.Handle(hookJob, sends(h.Send))
+		q.Handle(hookJob, posts(h))
 	}
 	s.Component(Component{Name: "jobs", Start: q.Start, Stop: q.Stop})
 	s.metrics.registry.MustRegister(&queueCollector{q})
 	return nil
 }
 
-func sends(send func(context.Context, notice.Notice) error) jobs.Handler {
+// letter is a notice to one of ADMIN_EMAIL: an address that the mail server does not take must not keep the others from
+// hearing of it.
+type letter struct {
+	To     string        `json:"to"`
+	Notice notice.Notice `json:"notice"`
+}
+
+func mails(m notice.Mail) jobs.Handler {
+	return func(ctx context.Context, payload json.RawMessage) error {
+		var l letter
+		if err := json.Unmarshal(payload, &l); err != nil {
+			return fmt.Errorf("read a letter: %w", err)
+		}
+		to := m
+		to.To = []string{l.To}
+		return to.Send(ctx, l.Notice)
+	}
+}
+
+func posts(h notice.Webhook) jobs.Handler {
 	return func(ctx context.Context, payload json.RawMessage) error {
 		var n notice.Notice
 		if err := json.Unmarshal(payload, &n); err != nil {
 			return fmt.Errorf("read a notice: %w", err)
 		}
-		return send(ctx, n)
+		return h.Send(ctx, n)
 	}
 }
 
 // Notify tells people: those of ADMIN_EMAIL by mail, and NOTIFY_WEBHOOK_URL. It returns once the notice is in the job
-// queue, which tries again what fails. Where nobody is to be told it does nothing.
+// queue, which tries again what fails, and does not wait for a database that is away. Where nobody is to be told it does nothing.
 func (s *Server) Notify(ctx context.Context, n notice.Notice) error {
 	n.Service = s.cfg.Service
 	var errs []error
 	if s.cfg.Notices.SMTPHost != "" {
-		errs = append(errs, s.jobs.Add(ctx, mailJob, n))
+		for _, to := range s.cfg.Notices.AdminEmail {
+			errs = append(errs, s.jobs.AddUrgent(ctx, mailJob, letter{to, n}))
+		}
 	}
 	if s.cfg.Notices.WebhookURL != "" {
-		errs = append(errs, s.jobs.Add(ctx, hookJob, n))
+		errs = append(errs, s.jobs.AddUrgent(ctx, hookJob, n))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("tell people of %s: %w", strings.TrimSpace(n.Subject), err)

@@ -6,8 +6,10 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,14 +57,25 @@ func mayAskCache(r *http.Request) bool {
 var errNotKept = errors.New("the answer is not to be kept")
 
 func servePage(c *cache.Cache, version string, o PageOptions, w http.ResponseWriter, r *http.Request, next http.Handler) {
-	key := pageKey(version, r, o.Vary)
+	key, asks := pageKey(version, r, o.Vary), requestDirectives(r.Header)
 	var mine *recorder // where this request is the one that ran the handler
+	var panicked any
+	var stack []byte
 	// The handler uses the request, which must not be given back while it does: who runs it waits for it.
-	text, err := c.Bytes(context.WithoutCancel(r.Context()), key, func(context.Context) ([]byte, cache.Options, error) {
+	text, err := c.Bytes(context.WithoutCancel(r.Context()), key, func(context.Context) (page []byte, kept cache.Options, err error) {
+		if asks.onlyIfCached {
+			return nil, cache.Options{}, errNotKept
+		}
 		mine = &recorder{ResponseWriter: w, header: maps.Clone(w.Header()), before: w.Header()}
+		defer func() {
+			if panicked = recover(); panicked != nil {
+				stack = debug.Stack()
+				err = errNotKept
+			}
+		}()
 		next.ServeHTTP(mine, r)
 		ttl := mine.lifetime(r, o)
-		if ttl <= 0 {
+		if ttl <= 0 || r.Method == http.MethodHead { // which may have made no body
 			return nil, cache.Options{}, errNotKept
 		}
 		var tags []string
@@ -72,22 +85,53 @@ func servePage(c *cache.Cache, version string, o PageOptions, w http.ResponseWri
 		return mine.encode(time.Now()), cache.Options{TTL: ttl, Tags: tags}, nil
 	})
 	switch {
+	case panicked != nil:
+		panic(whole(panicked, stack)) // here, where the runtime recovers it
 	case mine != nil:
 		mine.send("covet; fwd=miss")
-	case err != nil:
-		next.ServeHTTP(w, r)
+	case err == nil && writeStored(w, text, asks.maxAge):
+	case asks.onlyIfCached:
+		writeProblem(w, r, http.StatusGatewayTimeout, "nothing is kept that the request would take: it says only-if-cached")
 	default:
-		if !writeStored(w, r, text) {
-			next.ServeHTTP(w, r)
-		}
+		next.ServeHTTP(w, r)
 	}
 }
 
-// pageKey names what is asked for. HEAD is answered from what GET left, and so has a key of its own only where it was
-// asked for first.
+// whole is a panic with the place that it came from, or the one that only ends a connection.
+func whole(v any, stack []byte) any {
+	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		return v
+	}
+	return fmt.Sprintf("%v\n%s", v, stack)
+}
+
+// pageRequest is what a request says of the stored answers that it takes (RFC 9111, 5.2.1).
+type pageRequest struct {
+	maxAge       time.Duration // the oldest
+	onlyIfCached bool
+}
+
+func requestDirectives(h http.Header) pageRequest {
+	out := pageRequest{maxAge: maxAge * time.Second}
+	if h["Cache-Control"] == nil {
+		return out
+	}
+	d := cacheControl(h)
+	_, out.onlyIfCached = d["only-if-cached"]
+	if text, ok := d["max-age"]; ok {
+		seconds, err := strconv.Atoi(text)
+		if err != nil || seconds < 0 {
+			seconds = 0
+		}
+		out.maxAge = time.Duration(min(seconds, maxAge)) * time.Second
+	}
+	return out
+}
+
+// pageKey names what is asked for. HEAD is answered from what GET left.
 func pageKey(version string, r *http.Request, vary []string) string {
 	var b strings.Builder
-	b.WriteString("page:" + version + " " + r.Method + " " + r.Host + r.URL.RequestURI())
+	b.WriteString("page:" + version + " " + r.Host + r.URL.RequestURI())
 	for _, name := range vary {
 		b.WriteString("\n" + strings.Join(r.Header.Values(name), ","))
 	}
@@ -271,20 +315,19 @@ func decodePage(text []byte) (head storedPage, body []byte, ok bool) {
 	return head, text[4+n:], true
 }
 
-// writeStored answers from what is kept. It returns false where that cannot be read.
-func writeStored(w http.ResponseWriter, r *http.Request, text []byte) bool {
+// writeStored answers from what is kept. It returns false where that cannot be read, or is too old for the request. What
+// lies below leaves the body out for HEAD, and needs it for the ETag.
+func writeStored(w http.ResponseWriter, text []byte, oldest time.Duration) bool {
 	head, body, ok := decodePage(text)
-	if !ok {
+	age := max(0, time.Since(head.At))
+	if !ok || age > oldest {
 		return false
 	}
 	h := w.Header()
 	maps.Copy(h, head.Header)
-	age := max(0, time.Since(head.At))
 	h["Age"] = []string{strconv.Itoa(int(age / time.Second))}
 	h["Cache-Status"] = []string{"covet; hit"}
 	w.WriteHeader(head.Status)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) // the client may have gone
-	}
+	_, _ = w.Write(body) // the client may have gone
 	return true
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -112,6 +113,91 @@ func TestKeysOfPages(t *testing.T) {
 	if body(t, ask("/p?a=1", "Accept-Language", "de")) == first {
 		t.Error("an invalidated answer was given")
 	}
+}
+
+func TestHeadIsAnsweredFromWhatGetLeft(t *testing.T) {
+	t.Parallel()
+	n := 0
+	s, get := cachedPages(t, PageOptions{TTL: time.Minute}, func(w http.ResponseWriter, _ *http.Request) {
+		n++
+		_, _ = fmt.Fprint(w, "answer ", n)
+	})
+	s.Router().With(s.CachePages(PageOptions{TTL: time.Minute})).Head("/*", func(http.ResponseWriter, *http.Request) { n++ })
+	head := func() *http.Response {
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest(http.MethodHead, "/p", nil))
+		return w.Result()
+	}
+	head() // leaves nothing, since it has no body
+	first := get("/p")
+	if got := body(t, first); got != "answer 2" {
+		t.Fatalf("GET after HEAD: %q", got)
+	}
+	if resp := head(); resp.Header.Get("Cache-Status") != "covet; hit" || resp.Header.Get("Etag") != first.Header.Get("Etag") || first.Header.Get("Etag") == "" {
+		t.Errorf("HEAD: %v; GET: %v", resp.Header, first.Header)
+	}
+}
+
+func TestWhatTheRequestTakes(t *testing.T) {
+	t.Parallel()
+	_, ask := cachedPages(t, PageOptions{TTL: time.Minute}, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "p") })
+	if got := ask("/p", "Cache-Control", "only-if-cached").StatusCode; got != http.StatusGatewayTimeout {
+		t.Errorf("only-if-cached where nothing is: %d", got)
+	}
+	ask("/p")
+	if got := ask("/p", "Cache-Control", "only-if-cached").Header.Get("Cache-Status"); got != "covet; hit" {
+		t.Errorf("only-if-cached where something is: %q", got)
+	}
+	if got := ask("/p", "Cache-Control", "max-age=30").Header.Get("Cache-Status"); got != "covet; hit" {
+		t.Errorf("max-age=30: %q", got)
+	}
+	for _, fresh := range []string{"max-age=0", "max-age=soon", "no-cache", "no-store"} {
+		if got := ask("/p", "Cache-Control", fresh).Header.Get("Age"); got != "" {
+			t.Errorf("%s is answered from what is kept, %s seconds old", fresh, got)
+		}
+	}
+}
+
+// A handler runs for all who wait; what it panics with must not end the process.
+func TestAPanicBehindThePageCache(t *testing.T) {
+	t.Parallel()
+	_, ask := cachedPages(t, PageOptions{TTL: time.Minute}, func(_ http.ResponseWriter, r *http.Request) { panic("on " + r.URL.Path) })
+	var all sync.WaitGroup
+	for range 5 {
+		all.Go(func() {
+			if got := ask("/p").StatusCode; got != http.StatusInternalServerError {
+				t.Errorf("status %d", got)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// FuzzPageCache finds request and answer headers that crash the page cache, or have it keep what is for one alone.
+func FuzzPageCache(f *testing.F) {
+	f.Add("max-age=60, public", "no-cache", "Accept-Language", "")
+	f.Add(`private="x", s-maxage=1`, `max-age="0"`, "*", "a=b")
+	f.Add("s-maxage=9223372036854775807", "only-if-cached, max-age=-1", " ,", "")
+	f.Fuzz(func(t *testing.T, answer, request, vary, cookie string) {
+		s, err := New(Config{}, WithLogOutput(io.Discard))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := s.CachePages(PageOptions{TTL: time.Minute})(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["Cache-Control"], w.Header()["Vary"] = []string{answer}, []string{vary}
+			if cookie != "" {
+				w.Header()["Set-Cookie"] = []string{cookie}
+			}
+		}))
+		for range 2 {
+			w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/p", nil)
+			r.Header["Cache-Control"] = []string{request}
+			h.ServeHTTP(w, r)
+			if w.Header().Get("Cache-Status") == "covet; hit" && (cookie != "" || strings.Contains(strings.ReplaceAll(answer, " ", ""), ",no-store,")) {
+				t.Errorf("kept: %q, cookie %q", answer, cookie)
+			}
+		}
+	})
 }
 
 func TestOneRunsTheHandlerForAll(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/covetpy/covet/server/auth"
 	"github.com/covetpy/covet/server/pg"
+	"github.com/covetpy/covet/server/redisdb"
 	"github.com/go-chi/chi/v5"
 )
 
@@ -26,6 +27,8 @@ type requestContext struct {
 	session *pg.Session // how far the client's writes have come; nil where there is nothing but the primary to read
 	seen    pg.LSN      // and how far they had when the request came
 
+	lost redisdb.Lost // whether it has waited for a Redis in vain
+
 	principal *auth.Principal // who asks; nil: nobody known
 	denied    error           // why not, where a token came
 }
@@ -43,6 +46,8 @@ func (c *requestContext) Value(key any) any {
 		return c.principal
 	case pg.SessionKey{}:
 		return c.session
+	case redisdb.LostKey{}:
+		return &c.lost
 	}
 	return c.Context.Value(key)
 }

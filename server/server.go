@@ -44,6 +44,7 @@ type Server struct {
 	identity  *identity                   // nil without tokens
 	logins    map[string]http.HandlerFunc // the runtime's routes for tokens, by path
 	sockets   *ws.Registry
+	packed    *packed
 	assets    *assets     // nil without STATIC_DIR
 	tls       *tls.Config // of the public listener; nil: plain HTTP
 	router    *chi.Mux
@@ -102,7 +103,7 @@ func New(cfg Config, opts ...Option) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: log, logger: log.logger("server"), executable: executable, startedCh: make(chan struct{})}
+	s := &Server{cfg: cfg, log: log, logger: log.logger("server"), executable: executable, packed: newPacked(), startedCh: make(chan struct{})}
 	s.metrics = newMetrics(
 		func() float64 { return float64(s.conns.count()) },
 		func() float64 { return float64(log.sink.lost.Load()) },

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 )
@@ -79,9 +80,12 @@ func (p *pacedBody) account(begun time.Time, ruled bool, n int, err error) {
 		p.waited += time.Since(begun)
 	}
 	p.bytes += int64(n)
-	if errors.Is(err, io.EOF) {
+	switch {
+	case errors.Is(err, io.EOF):
 		p.ended = true
 		p.lift()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		p.free, p.manual = true, true // nobody waits for the rest
 	}
 }
 

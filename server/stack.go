@@ -20,6 +20,11 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
 		w.request.Body = w.pace(r.Body)
 	}
+	if r.Method == "PRI" { // HTTP/2 without TLS, which is not spoken: what follows is no request of HTTP/1
+		w.Header()["Connection"] = connectionClose
+		writeProblem(w, w.request, http.StatusHTTPVersionNotSupported, "HTTP/2 is spoken over TLS only")
+		return
+	}
 	if page, ok := s.own[r.URL.Path]; ok {
 		w.own = true
 		page.ServeHTTP(w, w.request)
@@ -50,7 +55,7 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if s.cfg.GzipEnabled && w.request.Header["Upgrade"] == nil {
-		encoded(w, w.request, s.router)
+		encoded(w, w.request, s.packed, s.router)
 		return
 	}
 	s.router.ServeHTTP(w, w.request)

@@ -67,10 +67,24 @@ func (w *response) WriteHeader(status int) {
 		w.server.cross.answer(h, w.request)
 		w.server.limits.answer(h, w.ctx)
 	}
-	if status != http.StatusSwitchingProtocols && w.server.closing.Load() {
+	if status != http.StatusSwitchingProtocols && (w.server.closing.Load() || ambiguous(w.request)) {
 		h["Connection"] = connectionClose
 	}
 	w.ResponseWriter.WriteHeader(status)
+}
+
+// ambiguous says whether the request may have had a length beside its chunks: net/http takes the chunks and drops the
+// length, by which a proxy in front may have seen another request's begin. The connection must not go on then (RFC 9112,
+// 6.1), and as the length is not to be seen any more, not after any chunked request. Nor after one of HTTP/1.0 that may
+// have a body and says no length: net/http does not look at what it says of chunks.
+func ambiguous(r *http.Request) bool {
+	switch {
+	case r.ProtoMajor != 1:
+		return false
+	case r.ProtoAtLeast(1, 1):
+		return len(r.TransferEncoding) > 0
+	}
+	return r.Method != http.MethodGet && r.Method != http.MethodHead && len(r.Header["Content-Length"]) == 0
 }
 
 // Write sends a part of the body.

@@ -51,6 +51,12 @@ func (m *model) begin(a action.Action) tea.Cmd {
 	switch {
 	case a.ID == "logs":
 		return m.logs()
+	case a.ID == "logs.release":
+		return m.releaseLogs()
+	case a.ID == "logs.previous":
+		return m.previousLogs()
+	case a.ID == "target":
+		return m.askTargets()
 	case a.Kind == action.Look:
 		m.visit(a.Page())
 		return nil

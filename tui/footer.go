@@ -63,7 +63,7 @@ func (m *model) hints(r widget.Region) {
 	if !m.write() {
 		hint("w", "write", theme.Text)
 	}
-	for _, id := range pageActions(m.at) {
+	for _, id := range pageActions(m.kind()) {
 		a, ok := action.Find(id.action)
 		if !ok {
 			continue
@@ -82,6 +82,14 @@ func (m *model) hints(r widget.Region) {
 	}
 }
 
+// kind is what the present page is of: where the service runs in a cluster its instances are pods.
+func (m *model) kind() string {
+	if m.at == "instances" && m.pages["cluster"] != nil {
+		return "pods"
+	}
+	return m.at
+}
+
 // shortcut is an action with one word for it.
 type shortcut struct{ action, word string }
 
@@ -94,6 +102,10 @@ func pageActions(page string) []shortcut {
 		return []shortcut{{"incident.ack", "ack"}, {"incident.close", "close"}, {"incident.open", "declare"}, {"rollback", "rollback"}}
 	case "instances":
 		return []shortcut{{"logs", "logs"}}
+	case "pods":
+		return []shortcut{{"logs", "logs"}, {"logs.release", "release's"}, {"logs.previous", "life before"}}
+	case "cluster":
+		return []shortcut{{"logs", "logs"}, {"logs.previous", "life before"}}
 	case "dashboard":
 		return []shortcut{{"rollback", "rollback"}, {"logs", "logs"}}
 	}

@@ -111,6 +111,9 @@ func (m *model) visit(name string) {
 	m.back = append(m.back[max(len(m.back)-50, 0):], m.at)
 	m.fore = nil
 	m.at = name
+	if name == "cluster" || name == "instances" {
+		m.feed.Cluster(m.ctx)
+	}
 	m.body.valid = false
 }
 
@@ -203,17 +206,35 @@ func (m *model) line() string {
 
 // logs follows the log of what is selected.
 func (m *model) logs() tea.Cmd {
-	if m.stopTail != nil {
-		m.stopTail()
-	}
 	sel := m.selection()
 	q := console.LogQuery{Instance: sel.Instance, Lines: 500}
 	if m.at == "rollouts" || m.at == "dashboard" {
 		q = console.LogQuery{Release: sel.Release, Lines: 500}
 	}
+	return m.tail(store.NewTail(m.o.Port, q, m.wake))
+}
+
+// releaseLogs follows the logs of everything of the selected release.
+func (m *model) releaseLogs() tea.Cmd {
+	return m.tail(store.NewTail(m.o.Port, console.LogQuery{Release: m.selection().Release, Lines: 500}, m.wake))
+}
+
+// previousLogs shows what the selected pod wrote in its life before this one.
+func (m *model) previousLogs() tea.Cmd {
+	c, ok := m.o.Port.(console.Cluster)
+	if !ok {
+		return nil
+	}
+	return m.tail(store.NewPrevious(c, m.selection().Instance, 500, m.wake))
+}
+
+// tail shows a log in place of the one before.
+func (m *model) tail(t *store.Tail) tea.Cmd {
+	if m.stopTail != nil {
+		m.stopTail()
+	}
 	ctx, cancel := context.WithCancel(m.ctx)
 	m.stopTail = cancel
-	t := store.NewTail(m.o.Port, q, m.wake)
 	m.pages["logs"] = page.NewLogs(t)
 	m.filters["logs"] = ""
 	m.visit("logs")

@@ -2,7 +2,10 @@ package tui
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/colorprofile"
@@ -22,6 +25,7 @@ type source interface {
 	Retry()
 	Focus(rollout string)
 	Older(ctx context.Context, n int) error
+	Cluster(ctx context.Context)
 }
 
 // Messages of the console's own.
@@ -30,6 +34,15 @@ type (
 	tickMsg   struct{} // a second has passed
 	resizeMsg struct{} // the terminal's size has stood still for a moment
 	olderMsg  struct{ err error }
+
+	targetsMsg struct { // where else the console could look
+		targets console.Targets
+		err     error
+	}
+	switchedMsg struct { // another target is open, or could not be opened
+		port console.Port
+		err  error
+	}
 )
 
 // Times of the screen.
@@ -74,6 +87,9 @@ type model struct {
 	writeUntil time.Time
 	said       message
 
+	switching bool         // another target is being opened: nothing may be changed in this one any more
+	next      console.Port // it is open: the console ends, and begins anew with it
+
 	canvas *widget.Surface
 	body   bodyCache
 	dirty  bool
@@ -103,6 +119,9 @@ func newModel(ctx context.Context, o Options, feed source, wake func()) *model {
 			"dashboard": page.NewDashboard(), "instances": page.NewInstances(), "rollouts": page.NewRollouts(),
 			"incidents": page.NewIncidents(), "audit": page.NewAudit(),
 		},
+	}
+	if _, ok := o.Port.(console.Cluster); ok {
+		m.pages["instances"], m.pages["cluster"] = page.NewPods(), page.NewCluster()
 	}
 	m.canvas.Plain(o.ASCII)
 	if !o.ReadOnly {
@@ -153,6 +172,11 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case doneMsg:
 		m.dirty = true
 		return m, m.done(msg)
+	case targetsMsg:
+		m.dirty = true
+		m.pickTarget(msg)
+	case switchedMsg:
+		return m, m.switched(msg)
 	case olderMsg:
 		if msg.err != nil {
 			m.say(theme.Bad, "older entries: "+first(msg.err))
@@ -217,8 +241,8 @@ func (m *model) setSize(w, h int) {
 	m.body.valid = false
 }
 
-// write reports whether write mode is on.
-func (m *model) write() bool { return m.o.Now().Before(m.writeUntil) }
+// write reports whether write mode is on. While another target is being opened it never is.
+func (m *model) write() bool { return !m.switching && m.o.Now().Before(m.writeUntil) }
 
 func (m *model) say(role theme.Role, text string) {
 	m.said = message{role, text, m.o.Now().Add(sayFor)}
@@ -254,11 +278,11 @@ func (m *model) service() string {
 	return st.Environment + "/" + st.Service
 }
 
-// production reports whether the environment is the one that customers use.
+// production reports whether the environment is the one that customers use, by any word of its name: a context of Kubernetes
+// may be called prod-eu-1.
 func production(st *console.Status) bool {
-	switch st.Environment {
-	case "production", "prod", "live":
-		return true
-	}
-	return false
+	words := strings.FieldsFunc(strings.ToLower(st.Environment), func(r rune) bool { return !unicode.IsLetter(r) })
+	return slices.ContainsFunc(words, func(w string) bool {
+		return w == "production" || w == "prod" || w == "prd" || w == "live"
+	})
 }

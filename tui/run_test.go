@@ -262,7 +262,7 @@ func BenchmarkKeyToScreen10000(b *testing.B) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	o := Options{Port: crowd(10_000), ReadOnly: true, Now: func() time.Time { return t0 }, In: in, Out: term, Env: []string{"TERM=xterm-256color", "COLORTERM=truecolor"}}
-	go func() { _ = runScreen(ctx, cancel, o.normalize(), sized(200, 60)) }()
+	go func() { _, _ = runScreen(ctx, cancel, o.normalize(), sized(200, 60)) }()
 	write := func(k string) {
 		if _, err := io.WriteString(keys, k); err != nil {
 			b.Fatal(err)
@@ -297,7 +297,7 @@ func BenchmarkFirstFrame(b *testing.B) {
 		port.down = errNoSocket
 		o := Options{Port: port, ReadOnly: true, Now: func() time.Time { return t0 }, In: in, Out: term, Env: []string{"TERM=xterm-256color"}}
 		ended := make(chan error, 1)
-		go func() { ended <- runScreen(ctx, cancel, o.normalize(), sized(200, 60)) }()
+		go func() { _, err := runScreen(ctx, cancel, o.normalize(), sized(200, 60)); ended <- err }()
 		for !strings.Contains(term.screen(), "READ-ONLY") {
 			time.Sleep(100 * time.Microsecond)
 		}

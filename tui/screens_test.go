@@ -37,7 +37,23 @@ func show(t *testing.T, s *scripted, w, h int, change func(*Options)) *shown {
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- runScreen(ctx, cancel, o.normalize(), sized(w, h)) }()
+	go func() { _, err := runScreen(ctx, cancel, o.normalize(), sized(w, h)); ended <- err }()
+	t.Cleanup(func() { cancel(nil) })
+	return &shown{t: t, term: term, keys: keys, end: ended}
+}
+
+// showAll is show for a console that may go on to other targets.
+func showAll(t *testing.T, c *clustered, w, h int) *shown {
+	t.Helper()
+	in, keys := io.Pipe()
+	term := newEmulator(w, h)
+	o := Options{
+		Port: c, Target: c.Where(), User: c.Who(), ReadOnly: true, Now: func() time.Time { return t0 }, Theme: "dark",
+		In: in, Out: term, Env: []string{"TERM=xterm-256color", "COLORTERM=truecolor", "LANG=C.UTF-8"},
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- runTargets(ctx, cancel, o.normalize(), sized(w, h)) }()
 	t.Cleanup(func() { cancel(nil) })
 	return &shown{t: t, term: term, keys: keys, end: ended}
 }

@@ -120,7 +120,26 @@ func Run(ctx context.Context, o Options) error {
 	if o.Accessible || !isTerminal(o.Out) {
 		return runPlain(ctx, o)
 	}
-	return runScreen(ctx, cancel, o)
+	return runTargets(ctx, cancel, o)
+}
+
+// runTargets shows one target after another, as the person goes from one to the next. Each has a console of its own, so nothing
+// is carried over that was meant for the one before.
+func runTargets(ctx context.Context, cancel context.CancelCauseFunc, o Options, more ...tea.ProgramOption) error {
+	given := o.Port
+	for {
+		next, err := runScreen(ctx, cancel, o, more...)
+		if err != nil || next == nil {
+			if o.Port != given {
+				err = errors.Join(err, leave(o.Port))
+			}
+			return err
+		}
+		if err := leave(o.Port); err != nil {
+			return errors.Join(fmt.Errorf("leave %s: %w", o.Target, err), leave(next))
+		}
+		o = o.onTo(next)
+	}
 }
 
 // errTerminalGone is why the console ends when nobody can see it any more.
@@ -153,27 +172,33 @@ func isTerminal(w io.Writer) bool {
 // more bytes must not keep the process.
 const leaveWithin = 2 * time.Second
 
-func runScreen(ctx context.Context, cancel context.CancelCauseFunc, o Options, more ...tea.ProgramOption) error {
+// runScreen shows one target, and returns the one that the person goes on to, if that is how it ended.
+func runScreen(ctx context.Context, cancel context.CancelCauseFunc, o Options, more ...tea.ProgramOption) (console.Port, error) {
 	var program *tea.Program
 	wake := func() { program.Send(newsMsg{}) }
 	feed := store.NewFeed(o.Port, o.Now, wake)
-	m := newModel(ctx, o, feed, wake)
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	m := newModel(reading, o, feed, wake)
 	program = tea.NewProgram(m, append(screenOptions(ctx, cancel, o), more...)...)
 	done := make(chan error, 1)
 	go func() {
 		_, err := program.Run()
 		done <- err
 	}()
-	go feed.Run(ctx)
+	go feed.Run(reading)
 	err := waitFor(ctx, done)
+	if err == nil && m.next != nil {
+		return m.next, nil
+	}
 	cancel(nil)
 	if errors.Is(context.Cause(ctx), errTerminalGone) {
-		return errTerminalGone
+		return nil, errTerminalGone
 	}
 	if err == nil || errors.Is(err, tea.ErrInterrupted) || errors.Is(err, context.Canceled) {
-		return farewell(o.Out, feed.Snapshot())
+		return nil, farewell(o.Out, feed.Snapshot())
 	}
-	return fmt.Errorf("show the console: %w", err)
+	return nil, fmt.Errorf("show the console: %w", err)
 }
 
 func waitFor(ctx context.Context, done <-chan error) error {

@@ -214,11 +214,18 @@ func (m *model) link() mark {
 	return mark{theme.OK, m.g.OK + " live"}
 }
 
+// tab is a page, its key, and its name at two lengths.
+type tab struct{ id, key, long, name string }
+
 // tabs draws the target and the pages with their keys; the present one is in brackets.
 func (m *model) tabs(r widget.Region) {
-	pages := []struct{ id, key, long, name string }{
+	pages := []tab{
 		{"dashboard", "1", "dashboard", "dash"}, {"instances", "2", "instances", "inst"}, {"rollouts", "3", "rollouts", "roll"},
 		{"incidents", "5", "incidents", "incid"}, {"audit", "8", "audit", "audit"}, {"logs", "l", "logs", "logs"},
+	}
+	if m.pages["cluster"] != nil {
+		pages[1] = tab{"instances", "2", "pods", "pods"}
+		pages = append([]tab{{"target", "0", "target", "tgt"}}, append(pages, tab{"cluster", "e", "events", "evts"})...)
 	}
 	end := r.W - 1
 	for i := len(pages) - 1; i >= 0; i-- {

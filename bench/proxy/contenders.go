@@ -19,6 +19,9 @@ import (
 type contender struct {
 	name string
 	hint string // how to get it
+	// path and headers are what it is asked for, "/1024" if empty.
+	path    string
+	headers []string
 	// command returns what serves listen and passes everything on to worker; dir is for its files.
 	command func(ctx context.Context, dir, listen, worker string) (*exec.Cmd, error)
 }

@@ -10,6 +10,11 @@
 //
 // us is user and system time of the proxy's processes for each request in microseconds; a ratio below 1 means that ours
 // takes less than the peer.
+//
+// With -stack it measures the runtime in process instead: a request with a token, held to limits in memory and in Redis,
+// with headers, metrics, a log as JSON and gzip, against the bare router and against Caddy with headers, log and gzip:
+//
+//	bench stack_cpu_per_request body=24 us=… rps=… ratio_chi=… ratio_caddy=…
 package main
 
 import (
@@ -30,6 +35,7 @@ import (
 type settings struct {
 	covetd, caddy, nginx, wrk string
 
+	stack       bool
 	rounds      int
 	duration    time.Duration
 	connections int
@@ -44,13 +50,31 @@ func main() {
 	if len(os.Args) == 4 && os.Args[1] == "balancer" {
 		exit(serveBalancer(os.Args[2], os.Args[3]))
 	}
+	if len(os.Args) >= 4 && (os.Args[1] == "chi" || os.Args[1] == "stack") {
+		exit(serveStackContender(os.Args[1:]))
+	}
 	s, err := parseFlags()
 	if err != nil {
 		exit(err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if s.stack {
+		exit(runStack(ctx, s))
+	}
 	exit(run(ctx, s))
+}
+
+// serveStackContender is the program started as chi LISTEN SIZE DIR or stack LISTEN SIZE DIR REDIS.
+func serveStackContender(args []string) error {
+	size, err := strconv.Atoi(args[2])
+	if err != nil {
+		return err
+	}
+	if args[0] == "chi" {
+		return serveChi(args[1], size)
+	}
+	return serveWhole(args[1], args[3], args[4], size)
 }
 
 func exit(err error) {
@@ -67,6 +91,7 @@ func parseFlags() (s settings, err error) {
 	flag.StringVar(&s.caddy, "caddy", "caddy", "Caddy's program")
 	flag.StringVar(&s.nginx, "nginx", "/usr/sbin/nginx", "nginx's program")
 	flag.StringVar(&s.wrk, "wrk", "wrk", "wrk's program")
+	flag.BoolVar(&s.stack, "stack", false, "measure the runtime's stack before an application in process, against bare chi and Caddy")
 	flag.IntVar(&s.rounds, "rounds", 3, "how often each is measured")
 	flag.DurationVar(&s.duration, "duration", 6*time.Second, "how long each measurement takes, in whole seconds")
 	flag.IntVar(&s.connections, "connections", 32, "keep-alive connections")
@@ -128,7 +153,8 @@ func compare(ctx context.Context, s settings, running []*process, size int) erro
 	for round := range s.rounds {
 		for i := range running {
 			n := (i + round) % len(running) // each is first once
-			r, err := measure(ctx, s, running[n], size)
+			running[n].path = "/" + strconv.Itoa(size)
+			r, err := measure(ctx, s, running[n])
 			if err != nil {
 				return fmt.Errorf("%s: %w", running[n].name, err)
 			}

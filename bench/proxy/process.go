@@ -18,11 +18,13 @@ import (
 
 // process is a started worker or proxy.
 type process struct {
-	name string
-	addr string
-	cmd  *exec.Cmd
-	log  bytes.Buffer
-	done chan struct{} // closed when it has exited
+	name    string
+	addr    string
+	path    string   // what it is asked for
+	headers []string // and with what
+	cmd     *exec.Cmd
+	log     bytes.Buffer
+	done    chan struct{} // closed when it has exited
 }
 
 func startWorker(ctx context.Context, dir string) (*process, error) {
@@ -38,6 +40,9 @@ func startWorker(ctx context.Context, dir string) (*process, error) {
 
 // start starts the contender on a free port in a folder of its own and waits until it answers.
 func (c contender) start(ctx context.Context, dir, worker string) (*process, error) {
+	if c.path == "" {
+		c.path = "/1024"
+	}
 	dir = filepath.Join(dir, c.name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
@@ -46,7 +51,7 @@ func (c contender) start(ctx context.Context, dir, worker string) (*process, err
 	if err != nil {
 		return nil, err
 	}
-	p := &process{name: c.name, addr: addr, done: make(chan struct{})}
+	p := &process{name: c.name, addr: addr, path: c.path, headers: c.headers, done: make(chan struct{})}
 	if p.cmd, err = c.command(ctx, dir, addr, worker); err != nil {
 		return nil, err
 	}
@@ -82,7 +87,7 @@ func (p *process) awaitAnswer(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	for {
-		err := probe(ctx, "http://"+p.addr+"/1024")
+		err := probe(ctx, "http://"+p.addr+p.path, p.headers)
 		if err == nil {
 			return nil
 		}
@@ -96,10 +101,14 @@ func (p *process) awaitAnswer(ctx context.Context) error {
 	}
 }
 
-func probe(ctx context.Context, url string) error {
+func probe(ctx context.Context, url string, headers []string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		req.Header.Set(name, value)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {

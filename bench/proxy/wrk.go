@@ -19,14 +19,17 @@ type result struct {
 }
 
 // measure loads p for the time set. A failed request fails the measurement: CPU for errors is not what is asked for.
-func measure(ctx context.Context, s settings, p *process, size int) (result, error) {
+func measure(ctx context.Context, s settings, p *process) (result, error) {
 	before, err := p.cpu()
 	if err != nil {
 		return result{}, err
 	}
 	seconds := strconv.Itoa(int(s.duration / time.Second))
-	out, err := exec.CommandContext(ctx, s.wrk, "-t1", "-c"+strconv.Itoa(s.connections), "-d"+seconds+"s", "--latency",
-		fmt.Sprintf("http://%s/%d", p.addr, size)).CombinedOutput()
+	args := []string{"-t1", "-c" + strconv.Itoa(s.connections), "-d" + seconds + "s", "--latency"}
+	for _, h := range p.headers {
+		args = append(args, "-H", h)
+	}
+	out, err := exec.CommandContext(ctx, s.wrk, append(args, "http://"+p.addr+p.path)...).CombinedOutput()
 	if err != nil {
 		return result{}, fmt.Errorf("wrk: %w: %s", err, out)
 	}

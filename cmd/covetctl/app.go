@@ -11,6 +11,7 @@ import (
 
 	"github.com/charmbracelet/x/term"
 
+	"github.com/covetpy/covet/internal/backupcmd"
 	"github.com/covetpy/covet/internal/render"
 	"github.com/covetpy/covet/ops/console"
 )
@@ -23,6 +24,7 @@ type app struct {
 	env      func(string) string
 	parts    parts
 	flags    globals
+	sources  backupcmd.Sources // where the settings of backups are from
 	now      func() time.Time
 	begun    bool                    // the command line was understood
 	terminal func(io.Writer) bool    // whether a person looks at it

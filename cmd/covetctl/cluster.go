@@ -90,7 +90,42 @@ func (a *app) openOnCluster(ctx context.Context, t kube.Target, err error) error
 	if p, ok := port.(*kube.Port); ok {
 		o.Target, o.User = p.Where(), p.Who()
 	}
-	return a.parts.tui(ctx, port, o)
+	err = a.parts.tui(ctx, port, o)
+	if p, ok := port.(*kube.Port); ok && err == nil {
+		if id := p.Unfinished(); id != "" {
+			return a.note(render.Warn, "nobody carries out %s now that the console is closed: the traffic stays as it is; covetctl rollout resume goes on", id)
+		}
+	}
+	return err
+}
+
+// checkCluster looks at what covetctl needs of a service on Kubernetes.
+func (a *app) checkCluster(ctx context.Context, t kube.Target, err error) ([]check, error) {
+	port, err := a.onCluster(ctx, t, err)
+	if err != nil {
+		return []check{failed("cluster", err)}, err
+	}
+	p, ok := port.(*kube.Port)
+	if !ok {
+		return nil, nil
+	}
+	out := []check{{"cluster", "ok", fmt.Sprintf("%s answers %s; the service is %s", p.Server(), p.Who(), p.Where()), ""}}
+	if self, who := p.Drives(ctx); self {
+		out = append(out, check{"controller", "warning", "none runs: whoever begins a rollout must stay until it has ended", "deploy/kubernetes/controller.yaml"})
+	} else {
+		out = append(out, check{"controller", "ok", who + " drives", ""})
+	}
+	missing, err := p.Check(ctx)
+	if err != nil {
+		return append(out, failed("permissions", err)), err
+	}
+	if len(missing) == 0 {
+		return append(out, check{"permissions", "ok", "everything that a rollout needs", ""}), nil
+	}
+	for _, m := range missing {
+		out = append(out, check{"permissions", "warning", "you may not " + m, "deploy/kubernetes/controller-rbac.yaml has the Role"})
+	}
+	return out, nil
 }
 
 // driver is a Port that may have to carry out itself what was asked for.

@@ -15,7 +15,8 @@ func (a *app) configCommand() *cobra.Command {
 	check := &cobra.Command{
 		Use: "check", Short: "Check that covetctl can do its work", Args: none,
 		Long: "Check the socket, the permissions on it, that covetd answers, that both are of one version, and the data directory " +
-			"that is used when covetd is down. The exit status is 0 unless covetd cannot be reached.",
+			"that is used when covetd is down. On Kubernetes, check the cluster, the permissions, and whether a controller runs. " +
+			"The exit status is 0 unless covetd or the cluster cannot be reached.",
 		Example: "covetctl config check\ncovetctl config check --socket /run/covet/covetd.sock -o json",
 		RunE:    func(c *cobra.Command, _ []string) error { return a.configCheck(c.Context()) },
 	}
@@ -33,8 +34,14 @@ type check struct {
 var checkTones = map[string]render.Tone{"ok": render.Good, "warning": render.Warn, "failed": render.Bad}
 
 func (a *app) configCheck(ctx context.Context) error {
-	checks, failure := a.checkCovetd(ctx)
-	checks = append(checks, a.checkDataDir())
+	var checks []check
+	var failure error
+	if t, ok, err := a.target(); ok || err != nil {
+		checks, failure = a.checkCluster(ctx, t, err)
+	} else {
+		checks, failure = a.checkCovetd(ctx)
+		checks = append(checks, a.checkDataDir())
+	}
 	err := a.show(answer{value: checks, page: func(p *page) { p.checks(checks) }})
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -39,10 +40,27 @@ func (a *app) instancesCommand() *cobra.Command {
 }
 
 func (p *page) instances(list []rollout.Instance) {
+	if !slices.ContainsFunc(list, func(i rollout.Instance) bool { return i.PID > 0 }) {
+		p.pods(list)
+		return
+	}
 	t := p.newTable("INSTANCE", "STATE", ">PID", ">RST", ">REQ/S", ">ERR", ">P95", ">CPU", ">MEMORY", "REASON")
 	for _, i := range list {
 		t.Row(i.ID, p.Mark(instanceTone(i.State), string(i.State)), itoa(i.PID), itoa(i.Restarts), render.Rate(i.RequestRate),
 			render.Percent(i.ErrorRate), render.Millis(i.P95), fmt.Sprintf("%.2f", i.CPU), render.Bytes(i.RSS), render.Clean(i.Reason))
+	}
+	p.table(t)
+}
+
+// pods shows instances that are no processes of this machine: what they use is not known.
+func (p *page) pods(list []rollout.Instance) {
+	t := p.newTable("INSTANCE", "RELEASE", "STATE", ">RST", "SINCE", "REASON")
+	for _, i := range list {
+		since := ""
+		if !i.Since.IsZero() {
+			since = p.age(i.Since)
+		}
+		t.Row(i.ID, i.Release, p.Mark(instanceTone(i.State), string(i.State)), itoa(i.Restarts), since, render.Clean(i.Reason))
 	}
 	p.table(t)
 }

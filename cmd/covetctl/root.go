@@ -42,10 +42,10 @@ covetctl rollback --reason "checkout answers 500"`,
 	a.globalFlags(c)
 	c.AddGroup(&cobra.Group{ID: "see", Title: "See"}, &cobra.Group{ID: "act", Title: "Act"}, &cobra.Group{ID: "data", Title: "Data"}, &cobra.Group{ID: "other", Title: "Other"})
 	for group, commands := range map[string][]*cobra.Command{
-		"data":  backupcmd.Commands(),
-		"see":   {a.statusCommand(), a.instancesCommand(), a.logsCommand(), a.auditCommand(), a.attachCommand()},
-		"act":   {a.releaseCommand(), a.rolloutCommand(), a.rollbackCommand(), a.incidentCommand(), a.userCommand()},
-		"other": {a.configCommand(), a.versionCommand(), a.completionCommand(), a.exitCodesTopic()},
+		"data":  backupcmd.Commands(a.backupHost()),
+		"see":   {a.statusCommand(), a.instancesCommand(), a.logsCommand(), a.auditCommand(), a.attachCommand(), a.clusterCommand()},
+		"act":   {a.releaseCommand(), a.rolloutCommand(), a.rollbackCommand(), a.serviceCommand(), a.incidentCommand(), a.userCommand()},
+		"other": {a.configCommand(), a.manifestsCommand(), a.versionCommand(), a.completionCommand(), a.exitCodesTopic()},
 	} {
 		for _, sub := range commands {
 			sub.GroupID = group

@@ -5,17 +5,29 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"regexp"
+	"slices"
 
 	"charm.land/fang/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/covetpy/covet/internal/backupcmd"
 	"github.com/covetpy/covet/ops/console"
 )
 
 // run is covetctl: it returns the exit status.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) int {
-	return newApp(args, stdin, stdout, stderr, env, wired()).run(ctx)
+	a := newApp(args, stdin, stdout, stderr, env, wired())
+	sources, err := backupcmd.Adopt(args, env, os.Setenv)
+	a.sources = sources
+	if err != nil && len(args) > 0 && slices.Contains([]string{"backup", "wal", "restore"}, args[0]) { // a rollback needs none of it
+		if a.tell(err) != nil {
+			return 1
+		}
+		return exitCode(err)
+	}
+	return a.run(ctx)
 }
 
 func (a *app) run(ctx context.Context) int {

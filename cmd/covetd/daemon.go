@@ -36,6 +36,7 @@ type daemon struct {
 	supervisor *workers.Supervisor
 	meter      *local.Meter
 	engine     *rollout.Engine
+	recovery   *recoveryKeeper // nil: no backups are configured
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -196,12 +197,16 @@ func (d *daemon) startEngine(ctx context.Context) error {
 }
 
 func (d *daemon) desk(now time.Time, matrix health.Matrix) *console.Desk {
-	return &console.Desk{
+	desk := &console.Desk{
 		Keeper: d.keeper, Verifier: &local.Platform{Supervisor: d.supervisor, Meter: d.meter}, Matrix: matrix,
 		Live: &local.Live{Engine: d.engine, Meter: d.meter, Supervisor: d.supervisor}, Burn: d.meter.Burn, Log: d.log.With("logger", "desk"),
 		Info: console.Info{Service: d.cfg.Service, Environment: d.cfg.Environment, Platform: "local", Version: d.version,
 			PID: os.Getpid(), StartedAt: now},
 	}
+	if d.recovery != nil {
+		desk.Recovery = d.recovery.monitor.Posture
+	}
+	return desk
 }
 
 func (d *daemon) runEngine(context.Context) error {

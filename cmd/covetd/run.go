@@ -132,6 +132,9 @@ func (o *origin) sources(environ []string) server.Sources {
 }
 
 func serve(ctx context.Context, src server.Sources, environ []string) error {
+	src.Environ = forget(src.Environ)
+	var backups backupSettings
+	src.Settings = backups.declare()
 	cfg, _, err := server.Load(src)
 	if err != nil {
 		return err
@@ -146,6 +149,9 @@ func serve(ctx context.Context, src server.Sources, environ []string) error {
 	d := newDaemon(cfg, s.Logger("covetd"), thisVersion())
 	d.succeeding = lookup(environ, server.HandoverVariable) != ""
 	d.attach(s)
+	if err := d.attachRecovery(s, &backups); err != nil {
+		return err
+	}
 	if err := s.Run(ctx); err != nil && !errors.Is(err, server.ErrForced) {
 		return err
 	}
@@ -158,7 +164,9 @@ func configCommand(from *origin, environ []string, std streams) *cobra.Command {
 		Use: "check", Short: "Say everything that is wrong with the configuration", Args: cobra.NoArgs,
 		Example: "  covetd config check --config /etc/covet/shop.yaml",
 		RunE: func(*cobra.Command, []string) error {
-			if _, _, err := server.Load(from.sources(environ)); err != nil {
+			src := from.sources(environ)
+			src.Settings = new(backupSettings).declare()
+			if _, _, err := server.Load(src); err != nil {
 				return err
 			}
 			_, err := fmt.Fprintln(std.out, "the configuration is sound")
@@ -169,7 +177,9 @@ func configCommand(from *origin, environ []string, std streams) *cobra.Command {
 	show := &cobra.Command{
 		Use: "show", Short: "List every setting with its value and where it is from; secrets are masked", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, report, fault := server.Load(from.sources(environ))
+			src := from.sources(environ)
+			src.Settings = new(backupSettings).declare()
+			_, report, fault := server.Load(src)
 			if asJSON {
 				enc := json.NewEncoder(std.out)
 				enc.SetIndent("", "  ")

@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"github.com/covetpy/covet/server"
+	"github.com/go-chi/chi/v5/middleware"
 )
 
 // version is set by the linker: -ldflags "-X main.version=v1.0.0". SHOP_VERSION wins over it.
@@ -74,7 +75,7 @@ func newShop(srv *server.Server, opts options) {
 	faults := newFaults(opts)
 	faults.register(srv)
 	r := srv.Router()
-	r.Use(stamped(opts.Version), faults.middleware)
+	r.Use(middleware.GetHead, stamped(opts.Version), faults.middleware)
 	r.Get("/", frontPage(opts.Version))
 	kept := r.With(srv.CachePages(server.PageOptions{TTL: catalogueTTL}))
 	kept.Get("/api/products", listProducts)

@@ -3,15 +3,31 @@
 package backupcmd
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
+
+	"github.com/covetpy/covet/ops/console"
 )
 
-// Commands returns the commands for covetctl to add.
-func Commands() []*cobra.Command {
-	return []*cobra.Command{backupCommand(), walCommand(), restoreCommand()}
+// Host is what the commands need of the program that they are part of.
+type Host struct {
+	Sources Sources // where settings are from that nobody gave the environment
+	// Service reaches the service whose database is restored: covetd, or its journal where it doesn't run. A port that is an
+	// io.Closer is closed after use. nil: there is none.
+	Service func(ctx context.Context) (console.Port, error)
+	// StateDir is where the records of restores are kept; nil: in the user's state folder.
+	StateDir func() string
+	// Flags are those by which another process of this program finds the same service; nil: none are needed.
+	Flags func() []string
 }
 
-func backupCommand() *cobra.Command {
+// Commands returns the commands for covetctl to add.
+func Commands(h Host) []*cobra.Command {
+	return []*cobra.Command{backupCommand(h.Sources), walCommand(), restoreCommand(h)}
+}
+
+func backupCommand(from Sources) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup",
 		Short: "Back PostgreSQL up, and look after the backups",
@@ -22,7 +38,7 @@ The repository is named by --repo or COVET_REPO: file:///DIR or s3://BUCKET/PREF
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(runCommand(), listCommand(), showCommand(), verifyCommand(), gapsCommand(), expireCommand(), initCommand())
+	cmd.AddCommand(runCommand(), listCommand(), showCommand(), verifyCommand(), gapsCommand(), expireCommand(), initCommand(), scheduleCommand(), configCommand(from))
 	return cmd
 }
 

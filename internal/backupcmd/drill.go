@@ -1,6 +1,7 @@
 package backupcmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ type drillFlags struct {
 	output
 	targetFlags
 	backup, dir, owner, pgBin, user, database string
+	checksFile                                string
 	checks                                    []string
 	keep, list                                bool
 }
@@ -36,7 +38,7 @@ func drillCommand() *cobra.Command {
 		Short: "Try a restore out, check it, time it and throw it away",
 		Long: `Restore into a scratch folder, start PostgreSQL there without a network, check it, measure how long it took, and remove it.
 
-Checked are all databases, all B-tree indexes where amcheck is installed, and the queries of --check. The result is kept in
+Checked are all databases, all B-tree indexes where amcheck is installed, and the queries of --check and --checks. The result is kept in
 the repository; --list shows the earlier ones. The scratch server never archives. Exits with 5 where a check fails.`,
 		Example: `  covetctl restore drill
   covetctl restore drill --dir /srv/scratch --check "SELECT count(*) > 1000 FROM orders" --database shop
@@ -50,14 +52,16 @@ the repository; --list shows the earlier ones. The scratch server never archives
 	f.targetFlags.add(cmd)
 	fs := cmd.Flags()
 	fs.StringVar(&f.backup, "backup", "", "ID of the backup to start from; default the best for the target")
-	fs.StringVar(&f.dir, "dir", os.TempDir(), "where to make the scratch folder; it needs room for the whole database")
+	fs.StringVar(&f.dir, "dir", cmp.Or(os.Getenv("BACKUP_DRILL_DIR"), os.TempDir()), "where to make the scratch folder; it needs room for the whole database (BACKUP_DRILL_DIR)")
 	fs.StringArrayVar(&f.checks, "check", nil, "query that must answer true (repeatable)")
-	fs.StringVar(&f.database, "database", "postgres", "database to ask the queries in")
+	fs.StringVar(&f.checksFile, "checks", os.Getenv("BACKUP_DRILL_CHECKS"), "file of such queries, ended by semicolons, or one a line (BACKUP_DRILL_CHECKS)")
+	fs.StringVar(&f.database, "database", cmp.Or(os.Getenv("BACKUP_DRILL_DATABASE"), "postgres"), "database to ask the queries in (BACKUP_DRILL_DATABASE)")
 	fs.StringVar(&f.user, "user", "postgres", "role to ask them as")
 	fs.StringVar(&f.owner, "owner", "postgres", "user who runs the scratch server, where this runs as root")
 	fs.StringVar(&f.pgBin, "pg-bin", "", "folder of PostgreSQL's binaries; default found by the version")
 	fs.BoolVar(&f.keep, "keep", false, "leave the scratch folder, and the server running")
 	fs.BoolVar(&f.list, "list", false, "show the results of earlier drills instead")
+	completeFlagBackups(cmd, "backup", &f.repoFlags)
 	return cmd
 }
 
@@ -97,6 +101,11 @@ func (f *drillFlags) drill(ctx context.Context, c backup.Cluster, progress io.Wr
 	if err != nil {
 		return nil, err
 	}
+	more, err := readChecks(f.checksFile)
+	if err != nil {
+		return nil, err
+	}
+	f.checks = append(f.checks, more...)
 	plan, err := makePlan(ctx, c, target, f.backup)
 	if err != nil {
 		return nil, err
@@ -128,13 +137,44 @@ func (f *drillFlags) drill(ctx context.Context, c backup.Cluster, progress io.Wr
 	return d, c.SaveDrill(ctx, d)
 }
 
+// readChecks reads a file of queries.
+func readChecks(path string) ([]string, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, usage(fmt.Errorf("the file of checks cannot be read: %w", err))
+	}
+	var kept []string
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(strings.TrimSpace(line), "--") {
+			kept = append(kept, line)
+		}
+	}
+	all, by := strings.Join(kept, ""), "\n"
+	if strings.Contains(all, ";") {
+		by = ";"
+	}
+	var out []string
+	for q := range strings.SplitSeq(all, by) {
+		if q = strings.TrimSpace(q); q != "" {
+			out = append(out, q)
+		}
+	}
+	if len(out) == 0 {
+		return nil, usage(fmt.Errorf("%s holds no query", path))
+	}
+	return out, nil
+}
+
 // recover copies, starts and waits.
 func (f *drillFlags) recover(ctx context.Context, c backup.Cluster, m *backup.Manifest, plan *restore.Plan, t restore.Target, s *scratch, d *backup.DrillResult, report func(backup.Progress)) error {
 	_, err := restore.Copy{Cluster: c, Manifest: m, Dir: s.server.Dir, Locations: s.spaces, Owner: s.owner, Report: report}.Run(ctx)
 	if err != nil {
 		return err
 	}
-	d.Copied = time.Since(d.Began)
+	d.Copied = backup.Elapsed(time.Since(d.Began))
 	command, err := f.restoreCommand(c.System)
 	if err != nil {
 		return err
@@ -149,7 +189,7 @@ func (f *drillFlags) recover(ctx context.Context, c backup.Cluster, m *backup.Ma
 	if _, err := s.server.Wait(ctx, func(pgctl.State) {}); err != nil {
 		return err
 	}
-	d.Recovery = time.Since(d.Began)
+	d.Recovery = backup.Elapsed(time.Since(d.Began))
 	return nil
 }
 
@@ -244,7 +284,7 @@ func printDrills(w io.Writer, ds []backup.DrillResult) error {
 				says = append(says, c.What+": "+c.Says)
 			}
 		}
-		lines = append(lines, []string{d.ID, d.Backup, state, d.Recovery.Round(time.Millisecond).String(), when(d.Point), strings.Join(says, "; ")})
+		lines = append(lines, []string{d.ID, d.Backup, state, d.Recovery.String(), when(d.Point), strings.Join(says, "; ")})
 	}
 	return rows(w, []string{"DRILL", "BACKUP", "STATE", "RECOVERY TIME", "RECOVERY POINT", "CHECKS"}, lines)
 }

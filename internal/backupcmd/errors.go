@@ -10,7 +10,9 @@ import (
 const (
 	exitUsage       = 2
 	exitFailed      = 5 // nothing was changed
+	exitStale       = 3 // the plan is out of date
 	exitUnreachable = 6
+	exitLocked      = 7 // another is at it
 	exitHalfDone    = 8 // something was changed and not put back
 )
 

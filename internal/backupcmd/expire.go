@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +22,27 @@ type expireFlags struct {
 	plan   bool
 }
 
+// configured fills in what the configuration keeps: its window always, where none is given, and its other rules where the
+// command line has none of its own. So a careless --keep 1 doesn't break what the window promises.
+func (f *expireFlags) configured(given func(flag string) bool) error {
+	c, err := LoadConfig(os.Getenv)
+	if err != nil {
+		return err
+	}
+	if !given("window") {
+		f.policy.Window = c.Policy.Window
+	}
+	for _, flag := range []string{"keep", "keep-age", "keep-daily", "keep-weekly", "keep-monthly"} {
+		if given(flag) {
+			return nil
+		}
+	}
+	window := f.policy.Window
+	f.policy = c.Policy
+	f.policy.Window = window
+	return nil
+}
+
 func expireCommand() *cobra.Command {
 	var f expireFlags
 	cmd := &cobra.Command{
@@ -29,8 +51,10 @@ func expireCommand() *cobra.Command {
 		Long: `Remove the backups that no rule keeps, then the blocks and the WAL that no backup needs any longer.
 
 A backup stays when any rule wants it. --window is a promise: every moment from that long ago until now can be restored
-to. The newest backup is never removed.`,
-		Example: `  covetctl backup expire --window 7d --keep-weekly 4 --keep-monthly 12 --plan
+to; without the flag BACKUP_WINDOW holds, where it is set. Without any --keep flags the configured rules hold (BACKUP_KEEP_DAILY and the
+like). The newest backup is never removed. What the store protects against deletion (object lock) stays, and is named.`,
+		Example: `  covetctl backup expire --plan
+  covetctl backup expire --window 7d --keep-weekly 4 --keep-monthly 12 --plan
   covetctl backup expire --keep 3`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return failed(f.run(cmd)) },
@@ -51,6 +75,9 @@ to. The newest backup is never removed.`,
 
 func (f *expireFlags) run(cmd *cobra.Command) error {
 	if err := f.check(); err != nil {
+		return err
+	}
+	if err := f.configured(cmd.Flags().Changed); err != nil {
 		return err
 	}
 	if f.policy.Empty() {
@@ -85,10 +112,20 @@ func (f *expireFlags) table(w io.Writer, e *backup.Expiry) error {
 		verb = "would remove"
 	}
 	_, err := fmt.Fprintf(w, "%s %d packs (%s) and %d WAL files (%s)\n", verb, len(e.Packs), size(e.PackBytes), e.WAL, size(e.WALBytes))
+	if err == nil && len(e.Locked) > 0 {
+		_, err = fmt.Fprintf(w, "%d objects stay because their store protects them%s, such as %s\n", len(e.Locked), untilText(e.LockedUntil), e.Locked[0])
+	}
 	if err == nil && len(e.Waiting) > 0 {
 		_, err = fmt.Fprintln(w, "no packs were removed, because backups are running:", strings.Join(e.Waiting, ", "))
 	}
 	return err
+}
+
+func untilText(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return ", until " + when(t) + " at the latest"
 }
 
 // days is a duration flag that knows days.

@@ -23,7 +23,7 @@ func TestEveryCommandHelps(t *testing.T) {
 			walk(sub)
 		}
 	}
-	for _, c := range Commands() {
+	for _, c := range Commands(Host{}) {
 		root := &cobra.Command{Use: "covetctl"}
 		root.AddCommand(c)
 		walk(c)

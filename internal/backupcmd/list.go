@@ -80,10 +80,11 @@ func showCommand() *cobra.Command {
 	var f repoFlags
 	var o output
 	cmd := &cobra.Command{
-		Use:     "show BACKUP",
-		Short:   "Show one backup",
-		Example: `  covetctl backup show 20260301T020000Z-k3xq`,
-		Args:    cobra.ExactArgs(1),
+		Use:               "show BACKUP",
+		Short:             "Show one backup",
+		Example:           `  covetctl backup show 20260301T020000Z-k3xq`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeBackups(&f, false),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.check(); err != nil {
 				return err

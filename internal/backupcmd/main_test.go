@@ -27,8 +27,11 @@ const programName = "covetctl"
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == programName {
 		root := &cobra.Command{Use: "covetctl", SilenceUsage: true, SilenceErrors: true}
-		root.AddCommand(backupcmd.Commands()...)
-		err := root.ExecuteContext(context.Background())
+		from, err := backupcmd.Adopt(os.Args[1:], os.Getenv, os.Setenv)
+		root.AddCommand(backupcmd.Commands(backupcmd.Host{Sources: from})...)
+		if err == nil {
+			err = root.ExecuteContext(context.Background())
+		}
 		if err == nil {
 			os.Exit(0)
 		}

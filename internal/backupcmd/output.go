@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/covetpy/covet/internal/render"
 	"github.com/covetpy/covet/ops/backup"
 )
 
@@ -16,22 +17,24 @@ import (
 type output struct{ format string }
 
 func (o *output) add(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&o.format, "output", "o", "table", "table or json")
+	cmd.Flags().StringVarP(&o.format, "output", "o", "table", "table, json or yaml")
+	completeWords(cmd, "output", "table", "json", "yaml")
 }
 
 func (o *output) check() error {
-	if o.format != "table" && o.format != "json" {
-		return usage(fmt.Errorf("--output %q: use table or json", o.format))
+	if o.format != "table" && o.format != "json" && o.format != "yaml" {
+		return usage(fmt.Errorf("--output %q: use table, json or yaml", o.format))
 	}
 	return nil
 }
 
-// print writes v as JSON, or calls table for a person.
+// print writes v as JSON or YAML, or calls table for a person.
 func (o *output) print(w io.Writer, v any, table func(w io.Writer) error) error {
-	if o.format == "json" {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(v)
+	switch o.format {
+	case "json":
+		return render.JSON(w, v)
+	case "yaml":
+		return render.YAML(w, v)
 	}
 	return table(w)
 }
@@ -102,7 +105,7 @@ func (o *output) progress(w io.Writer) func(backup.Progress) {
 		}
 		last, phase = time.Now(), p.Phase
 		// Progress that can't be told is no reason to stop the work.
-		if o.format == "json" {
+		if o.format != "table" {
 			_ = json.NewEncoder(w).Encode(p)
 			return
 		}

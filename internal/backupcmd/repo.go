@@ -60,7 +60,7 @@ func (f *repoFlags) addSystem(cmd *cobra.Command) {
 
 // addDatabase defines the flag of the commands that connect to the database.
 func (f *repoFlags) addDatabase(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.databaseURL, "database-url", os.Getenv("DATABASE_URL"), "database to connect to, with a role that has REPLICATION (DATABASE_URL, DATABASE_URL_FILE)")
+	cmd.Flags().StringVar(&f.databaseURL, "database-url", cmp.Or(os.Getenv("BACKUP_DATABASE_URL"), os.Getenv("DATABASE_URL")), "database to connect to, with a role that has REPLICATION (BACKUP_DATABASE_URL, DATABASE_URL, DATABASE_URL_FILE)")
 }
 
 // open returns the repository.

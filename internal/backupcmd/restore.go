@@ -29,10 +29,12 @@ type restoreFlags struct {
 	spaces                                               map[string]string
 	workers                                              int
 	plan, delta, start                                   bool
+	withService                                          serviceFlags
+	host                                                 Host
 }
 
-func restoreCommand() *cobra.Command {
-	var f restoreFlags
+func restoreCommand(h Host) *cobra.Command {
+	f := restoreFlags{host: h}
 	cmd := &cobra.Command{
 		Use:   "restore",
 		Short: "Restore PostgreSQL to a point in time",
@@ -44,7 +46,8 @@ is restored.`,
 		Example: `  covetctl restore --to /var/lib/postgresql/15/main --plan
   covetctl restore --to /var/lib/postgresql/15/main --target-time "2026-03-01 13:57:48Z" --start
   covetctl restore --to /srv/scratch --target-name before-migration --archive off
-  covetctl restore --to /var/lib/postgresql/15/main --target-lsn 16/B374D848 --delta`,
+  covetctl restore --to /var/lib/postgresql/15/main --target-lsn 16/B374D848 --delta
+  covetctl restore --to /var/lib/postgresql/15/main --target-time "2026-03-01 13:57:48Z" --with-service --release v1.0.0 --plan`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return failed(f.run(cmd)) },
 	}
@@ -65,7 +68,11 @@ is restored.`,
 	fs.StringVar(&f.owner, "owner", "postgres", "user who gets the files, where this runs as root")
 	fs.StringVar(&f.pgBin, "pg-bin", "", "folder of PostgreSQL's binaries; default found by the version")
 	fs.StringVar(&f.pgOptions, "pg-options", "", "options for the server's command line with --start")
-	cmd.AddCommand(drillCommand())
+	completeFlagBackups(cmd, "backup", &f.repoFlags)
+	completeWords(cmd, "action", "promote", "pause", "shutdown")
+	completeWords(cmd, "archive", "preserve", "off")
+	f.withService.add(cmd)
+	cmd.AddCommand(drillCommand(), restoreStatusCommand(h), restoreResumeCommand(h), restoreAbandonCommand(h))
 	return cmd
 }
 
@@ -90,6 +97,11 @@ func (f *restoreFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if f.withService.on {
+		return f.runWithService(cmd, target)
+	}
+	ctx, stop := goOn(ctx)
+	defer stop()
 	c, err := f.cluster(ctx)
 	if err != nil {
 		return err
@@ -175,15 +187,12 @@ func makePlan(ctx context.Context, c backup.Cluster, t restore.Target, id string
 // job prepares the copy, and refuses where tablespaces would overwrite something.
 func (f *restoreFlags) job(cmd *cobra.Command, c backup.Cluster, m *backup.Manifest, place restore.Place) (restore.Copy, error) {
 	job := restore.Copy{
-		Cluster: c, Manifest: m, Dir: f.to, Locations: map[uint32]string{}, Workers: f.workers,
+		Cluster: c, Manifest: m, Dir: f.to, Workers: f.workers,
 		Existing: place.State != restore.Free, Report: f.progress(cmd.ErrOrStderr()),
 	}
-	for oid, dir := range f.spaces {
-		n, err := strconv.ParseUint(oid, 10, 32)
-		if err != nil || !filepath.IsAbs(dir) {
-			return job, usage(fmt.Errorf("--tablespace %s=%s: write OID=/ABSOLUTE/DIR", oid, dir))
-		}
-		job.Locations[uint32(n)] = dir
+	var err error
+	if job.Locations, err = f.locations(); err != nil {
+		return job, err
 	}
 	if os.Geteuid() == 0 {
 		o, err := lookup(f.owner)
@@ -197,6 +206,19 @@ func (f *restoreFlags) job(cmd *cobra.Command, c backup.Cluster, m *backup.Manif
 	}
 	job.Existing = job.Existing || f.delta
 	return job, nil
+}
+
+// locations reads --tablespace.
+func (f *restoreFlags) locations() (map[uint32]string, error) {
+	out := map[uint32]string{}
+	for oid, dir := range f.spaces {
+		n, err := strconv.ParseUint(oid, 10, 32)
+		if err != nil || !filepath.IsAbs(dir) {
+			return nil, usage(fmt.Errorf("--tablespace %s=%s: write OID=/ABSOLUTE/DIR", oid, dir))
+		}
+		out[uint32(n)] = dir
+	}
+	return out, nil
 }
 
 func lookup(name string) (*restore.Owner, error) {

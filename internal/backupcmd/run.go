@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -18,7 +19,7 @@ import (
 type runFlags struct {
 	repoFlags
 	output
-	label                  string
+	label, pgdata          string
 	full, spread, noVerify bool
 	maxRate, workers       int
 	waitWAL                time.Duration
@@ -29,12 +30,14 @@ func runCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Make a base backup",
-		Long: `Make a base backup over the replication protocol, from anywhere that can connect to the server.
+		Long: `Make a base backup over the replication protocol, from anywhere that can connect to the server. On the server's own
+machine --pgdata reads its files instead, several at once, and only those that changed.
 
 Only pages that changed since the last backup are stored, and yet every backup restores alone. The backup is complete
 when the WAL that it needs is in the repository too: brought by archive_command, or else taken from the server.`,
 		Example: `  covetctl backup run
   covetctl backup run --repo s3://backups/prod --service orders --label "before the migration"
+  covetctl backup run --pgdata /var/lib/postgresql/15/main
   covetctl backup run --compression zstd:3 --max-rate 20000`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return failed(f.run(cmd)) },
@@ -44,11 +47,12 @@ when the WAL that it needs is in the repository too: brought by archive_command,
 	f.addDatabase(cmd)
 	f.output.add(cmd)
 	fs := cmd.Flags()
+	fs.StringVar(&f.pgdata, "pgdata", "", "read the files in this data directory, of a server on this machine, instead of having them sent")
 	fs.StringVar(&f.label, "label", "", "a note to find the backup by")
 	fs.BoolVar(&f.full, "full", false, "store everything anew, without referring to earlier backups")
 	fs.BoolVar(&f.spread, "spread", false, "wait for a checkpoint spread over time, to burden the server less")
 	fs.BoolVar(&f.noVerify, "no-verify-checksums", false, "don't let the server verify page checksums as it reads")
-	fs.IntVar(&f.maxRate, "max-rate", 0, "kB/s that the server may send at most; 0: no limit")
+	fs.IntVar(&f.maxRate, "max-rate", 0, "kB/s to read at most; 0: no limit")
 	fs.IntVar(&f.workers, "workers", 0, "how many compress at once; 0: one a CPU")
 	fs.DurationVar(&f.waitWAL, "wait-wal", 10*time.Second, "how long to wait for archive_command to bring the backup's WAL, before taking it from the server")
 	return cmd
@@ -92,13 +96,28 @@ func (f *runFlags) backup(ctx context.Context, repo backup.Repository, dsn strin
 	if !wal.Server().Archiving {
 		wait = 0 // nobody will bring it
 	}
-	src := pgwire.NewBaseBackup(dsn, pgwire.BaseBackupOptions{Label: f.label, Spread: f.spread, MaxRate: f.maxRate, NoVerify: f.noVerify, Notice: notice})
+	src := f.source(dsn, notice)
 	defer func() { err = errors.Join(err, src.Close()) }()
 	return backup.Run(ctx, backup.Job{
-		Repository: repo, Service: f.service, Source: src, WAL: wal, Codec: codec, Label: f.label, Full: f.full,
+		Repository: repo, Service: f.service, Origin: originOf(wal.Server()), Source: src, WAL: wal, Codec: codec, Label: f.label, Full: f.full,
 		Workers: f.workers, WaitWAL: wait, Report: f.progress(progress),
 		Warn: func(err error) { _, _ = fmt.Fprintln(progress, "warning:", err) }, // a warning that can't be told is lost
 	})
+}
+
+// source is where the files come from.
+func (f *runFlags) source(dsn string, notice func(*pgconn.PgError)) interface {
+	backup.Source
+	io.Closer
+} {
+	if f.pgdata != "" {
+		return pgwire.NewLocal(dsn, f.pgdata, pgwire.LocalOptions{Label: f.label, Spread: f.spread, MaxRate: f.maxRate, NoVerify: f.noVerify, Notice: notice})
+	}
+	return pgwire.NewBaseBackup(dsn, pgwire.BaseBackupOptions{Label: f.label, Spread: f.spread, MaxRate: f.maxRate, NoVerify: f.noVerify, Notice: notice})
+}
+
+func originOf(s pgwire.Server) backup.Origin {
+	return backup.Origin{System: s.System, PGVersion: s.Version, Time: s.Time}
 }
 
 // tell prints what the server remarks, but not its chatter.
@@ -113,5 +132,15 @@ func printHead(w io.Writer, h backup.Head) error {
 		"PostgreSQL", fmt.Sprintf("%d.%d", h.PGVersion/10000, h.PGVersion%10000), "started", when(h.Started), "ended", when(h.Stopped),
 		"WAL", fmt.Sprintf("%s to %s, timeline %d", h.StartLSN, h.StopLSN, h.Timeline), "files", fmt.Sprint(h.Files),
 		"size", size(h.Bytes), "stored", fmt.Sprintf("%s (%s), %s unchanged since earlier backups", size(h.StoredBytes), h.Codec, size(h.ReusedBytes)),
-		"previous", h.Previous)
+		"previous", h.Previous,
+		"read", readText(h), "encrypted for", strings.Join(h.EncryptedFor, ", "))
+}
+
+// readText says how much came from the server, and why it was everything.
+func readText(h backup.Head) string {
+	text := size(h.ReadBytes)
+	if h.FullRead != "" {
+		text += " (" + h.FullRead + ")"
+	}
+	return text
 }

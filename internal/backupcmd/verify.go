@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,22 +16,26 @@ import (
 func verifyCommand() *cobra.Command {
 	var f repoFlags
 	var o output
+	var stalest int
 	cmd := &cobra.Command{
 		Use:   "verify [BACKUP…]",
 		Short: "Read backups back and check every byte",
 		Long: `Read backups back and check them: the manifest, each pack's SHA-256, each block's hash once it is decompressed, and the
-WAL that the backup needs. Without names, all backups of the service. Exits with 5 where anything is damaged.`,
+WAL that the backup needs. Without names, all backups of the service; with --stalest N the newest, and the N that were verified longest ago or never.
+What was found is kept in the repository. Exits with 5 where anything is damaged.`,
 		Example: `  covetctl backup verify
   covetctl backup verify 20260301T020000Z-k3xq -o json`,
-		RunE: func(cmd *cobra.Command, args []string) error { return failed(f.verify(cmd, &o, args)) },
+		RunE:              func(cmd *cobra.Command, args []string) error { return failed(f.verify(cmd, &o, args, stalest)) },
+		ValidArgsFunction: completeBackups(&f, true),
 	}
 	f.add(cmd)
 	f.addSystem(cmd)
 	o.add(cmd)
+	cmd.Flags().IntVar(&stalest, "stalest", 0, "only the newest backup, and the N verified longest ago")
 	return cmd
 }
 
-func (f *repoFlags) verify(cmd *cobra.Command, o *output, ids []string) error {
+func (f *repoFlags) verify(cmd *cobra.Command, o *output, ids []string, stalest int) error {
 	if err := o.check(); err != nil {
 		return err
 	}
@@ -40,6 +45,7 @@ func (f *repoFlags) verify(cmd *cobra.Command, o *output, ids []string) error {
 		return err
 	}
 	var bad []error
+	named := len(ids) > 0
 	if len(ids) == 0 {
 		heads, err := c.Backups(ctx)
 		if err != nil && !errors.Is(err, backup.ErrDamaged) {
@@ -48,15 +54,24 @@ func (f *repoFlags) verify(cmd *cobra.Command, o *output, ids []string) error {
 		if err != nil {
 			bad = append(bad, err)
 		}
-		for _, h := range heads {
-			ids = append(ids, h.ID)
+		verified, err := c.Verified(ctx)
+		if err != nil {
+			return err
 		}
+		ids = backup.Stalest(heads, verified, stalest)
 	}
 	v := backup.NewVerifier(c)
 	results := []*backup.Verification{}
 	for _, id := range ids {
+		began := time.Now()
 		r, err := v.Verify(ctx, id, o.progress(cmd.ErrOrStderr()))
+		if errors.Is(err, backup.ErrNotFound) && !named {
+			continue // it expired meanwhile
+		}
 		if err != nil {
+			return err
+		}
+		if err := c.SaveVerified(ctx, id, backup.Verified{At: began.UTC(), Took: backup.Elapsed(time.Since(began)), Bytes: r.Bytes, Damage: r.Damage}); err != nil {
 			return err
 		}
 		results = append(results, r)

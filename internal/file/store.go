@@ -12,6 +12,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/covetpy/covet/ops/backup"
@@ -237,6 +238,7 @@ func yieldFile(e fs.DirEntry, key string, yield func(backup.Object, error) bool)
 
 // Delete implements backup.Store.
 func (s *Store) Delete(ctx context.Context, keys ...string) error {
+	locked := &backup.LockedError{}
 	for _, key := range keys {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -245,11 +247,16 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 		if err != nil {
 			return err
 		}
-		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) && !isNotDir(err) {
+		err = os.Remove(name)
+		switch {
+		case err == nil || errors.Is(err, fs.ErrNotExist) || isNotDir(err):
+		case errors.Is(err, syscall.EPERM): // an immutable file; what isn't ours to remove is EACCES
+			locked.Add(key, time.Time{})
+		default:
 			return fmt.Errorf("delete %s: %w", key, err)
 		}
 	}
-	return nil
+	return locked.OrNil()
 }
 
 // Sweep removes what writers that died before the given time left behind.

@@ -118,12 +118,14 @@ func (c *client) path(r schema.GroupVersionResource) []string {
 
 // create posts a typed object and fills it with the answer.
 func (c *client) create(ctx context.Context, r schema.GroupVersionResource, o runtime.Object) error {
-	return c.typed.Post().AbsPath(c.path(r)...).Body(o).Do(ctx).Into(o)
+	return patiently(ctx, patience, func(ctx context.Context) error {
+		return c.typed.Post().AbsPath(c.path(r)...).Body(o).Do(ctx).Into(o)
+	})
 }
 
 // list reads every object of a kind.
 func (c *client) list(ctx context.Context, r schema.GroupVersionResource, into runtime.Object) error {
-	return c.typed.Get().AbsPath(c.path(r)...).Do(ctx).Into(into)
+	return patiently(ctx, patience, func(ctx context.Context) error { return c.typed.Get().AbsPath(c.path(r)...).Do(ctx).Into(into) })
 }
 
 // warnings collects what the API server warns of, each once.
@@ -213,7 +215,7 @@ func inWords(doing string, err error) error {
 			Hint: "log in again: kubectl auth whoami shows who you are"}
 	case apierrors.IsNotFound(err):
 		return &console.Error{Code: console.CodeNotFound, Message: fmt.Sprintf("%s: %v", doing, err)}
-	case transient(err):
+	case apierrors.ReasonForError(err) == metav1.StatusReasonUnknown && transient(err), errors.Is(err, context.DeadlineExceeded):
 		return &console.Error{Code: console.CodeUnreachable, Message: fmt.Sprintf("%s: the API server does not answer: %v", doing, err),
 			Hint: "kubectl cluster-info tells whether it is up; the traffic stays as it is meanwhile"}
 	}

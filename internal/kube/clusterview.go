@@ -19,8 +19,9 @@ import (
 )
 
 // View implements console.Cluster.
-func (p *Port) View(context.Context) (console.ClusterView, error) {
+func (p *Port) View(ctx context.Context) (console.ClusterView, error) {
 	p.surround()
+	p.around.known(ctx)
 	v := console.ClusterView{
 		At: now(), Context: p.at.Context, Namespace: p.at.Namespace, Deployment: p.at.Deployment, Traffic: p.trafficBy(),
 		Pods: []console.Pod{}, Events: []console.ClusterEvent{}, Nodes: []console.Node{}, Scalers: []console.Scaler{},
@@ -58,6 +59,21 @@ func (p *Port) ViewChanged() <-chan struct{} { return p.stage.bell.changed() }
 type around struct {
 	nodes  *shelf[*corev1.Node]
 	events *shelf[*corev1.Event]
+}
+
+// known waits until nodes and events have been listed once, or cannot be; not for long, as the pods matter more.
+func (a *around) known(ctx context.Context) {
+	late := time.NewTimer(3 * time.Second)
+	defer late.Stop()
+	for _, synced := range []chan struct{}{a.nodes.synced, a.events.synced} {
+		select {
+		case <-synced:
+		case <-late.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // surround begins to watch nodes and events.

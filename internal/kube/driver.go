@@ -25,6 +25,7 @@ type driver struct {
 	trouble error
 	running sync.WaitGroup
 	awake   bool
+	asked   bool      // something was to be done since run looked last
 	urgent  time.Time // since when something urgent waits for another driver
 	stop    context.CancelFunc
 	signals *signals
@@ -53,6 +54,7 @@ func (d *driver) platform() rollout.Platform {
 func (d *driver) wake(urgent bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.asked = true
 	if urgent {
 		d.urgent = now()
 	}
@@ -60,7 +62,7 @@ func (d *driver) wake(urgent bool) {
 		d.nudge()
 		return
 	}
-	d.awake = true
+	d.awake, d.asked = true, false
 	ctx, stop := context.WithCancel(d.port.ctx)
 	d.stop = stop
 	d.running.Go(func() {
@@ -105,8 +107,8 @@ const impatience = 1500 * time.Millisecond
 // run drives until there is nothing left to do.
 func (d *driver) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		if !d.always && !d.busy() {
-			break
+		if !d.always && !d.busy() && d.sleeps() {
+			return
 		}
 		err := d.lease.take(ctx, now(), d.force())
 		d.note(err)
@@ -117,8 +119,20 @@ func (d *driver) run(ctx context.Context) {
 		d.drive(ctx)
 	}
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.awake, d.self = false, false
-	d.mu.Unlock()
+}
+
+// sleeps ends the driver's work, unless it was asked for more meanwhile.
+func (d *driver) sleeps() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.asked {
+		d.asked = false
+		return false
+	}
+	d.awake, d.self = false, false
+	return true
 }
 
 // force reports whether the lease is to be taken from whoever holds it: what is urgent has not been begun.

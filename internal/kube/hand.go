@@ -1,7 +1,6 @@
 package kube
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -9,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -69,7 +69,7 @@ func foreign(kind string, o metav1.Object, what, field string) error {
 func lastManager(all []metav1.ManagedFieldsEntry, field string) string {
 	who, at := "somebody", time.Time{}
 	for _, m := range all {
-		if m.Manager == manager || m.FieldsV1 == nil || !bytes.Contains(m.FieldsV1.Raw, []byte(`"f:`+field+`"`)) {
+		if m.Manager == manager || m.FieldsV1 == nil || !strings.Contains(m.FieldsV1.GetRawString(), `"f:`+field+`"`) {
 			continue
 		}
 		if m.Time == nil || !m.Time.Before(&metav1.Time{Time: at}) {
@@ -271,10 +271,12 @@ func (h *hand) patchRoute(ctx context.Context, r route, share int, header bool) 
 			return fmt.Errorf("%s %s: %w", r.dialect.kind, r.object.GetName(), err)
 		}
 	}
-	next := mark{Turn: h.turn(), Hash: digest(want), Share: share, Header: header}
-	if marked && m.Hash == next.Hash && m.Share == share && m.Header == header && digest(now) == next.Hash {
+	if marked && m.Hash == digest(now) && m.Share == share && m.Header == header {
 		return nil
 	}
+	next := mark{Turn: h.turn(), Share: share, Header: header}
+	of := resource{r.dialect.gvr, r.dialect.kind}
+	fields := map[string]any{"/" + r.dialect.rules[0] + "/" + r.dialect.rules[1]: want}
 	annotations := maps.Clone(r.object.GetAnnotations())
 	if annotations == nil {
 		annotations = map[string]string{}
@@ -286,9 +288,16 @@ func (h *hand) patchRoute(ctx context.Context, r route, share int, header bool) 
 		if err != nil {
 			return err
 		}
-		annotations[annBefore], annotations[annWrote] = string(raw), next.String()
+		annotations[annBefore] = string(raw)
+		// The API server adds defaults: what is written is known only once it has said so.
+		dry, err := h.jsonPatch(ctx, r.object, of, annotations, fields, true)
+		if err != nil {
+			return err
+		}
+		next.Hash = digest(route{dialect: r.dialect, object: dry}.list())
+		annotations[annWrote] = next.String()
 	}
-	o, err := h.jsonPatch(ctx, r.object, resource{r.dialect.gvr, r.dialect.kind}, annotations, map[string]any{"/" + r.dialect.rules[0] + "/" + r.dialect.rules[1]: want}, false)
+	o, err := h.jsonPatch(ctx, r.object, of, annotations, fields, false)
 	if err != nil {
 		return err
 	}

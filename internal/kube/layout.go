@@ -19,6 +19,7 @@ type workload struct {
 	complete bool   // all its pods are of its template and ready, and no others are left
 	paused   bool
 	failure  string // why it cannot go on, in the controller's own words
+	theirs   bool   // somebody else has changed its template since Covet wrote it, or Covet never did
 }
 
 // layout is where the releases are, and where the traffic goes.
@@ -72,6 +73,9 @@ func place(l layout, want rollout.Desired) ([]move, error) {
 	if l.rest && l.adrift() {
 		return nil, nil // somebody else deploys: that is theirs to decide
 	}
+	if version, ok := l.undo(want); ok {
+		return l.inPlace(version), nil
+	}
 	var out []move
 	var lost []string
 	for _, version := range sorted(want) {
@@ -106,10 +110,10 @@ func sorted(want rollout.Desired) []string {
 	return out
 }
 
-// adrift reports whether the primary runs what Covet does not know, alone.
+// adrift reports whether the primary alone runs what somebody else put there.
 func (l layout) adrift() bool {
 	_, second := l.slots[candidate]
-	return !second && l.slots[primary].version == ""
+	return !second && l.slots[primary].theirs
 }
 
 // inPlace lets the Deployment that has the traffic become the release.
@@ -122,6 +126,16 @@ func (l layout) inPlace(version string) []move {
 		return nil
 	}
 	return []move{{put, slot, version, l.slots[slot].replicas}}
+}
+
+// undo is the release that a Deployment returns to which was left with another: a rolling update that could not be finished.
+func (l layout) undo(want rollout.Desired) (string, bool) {
+	_, second := l.slots[candidate]
+	if second || !l.rest || len(want) != 1 {
+		return "", false
+	}
+	version := sorted(want)[0]
+	return version, len(l.hosts(version)) == 0
 }
 
 // free is the slot that nothing needs, or empty.

@@ -35,7 +35,11 @@ func TestPlace(t *testing.T) {
 		"at rest nothing is touched, whatever the replicas": {
 			layout{slots: map[string]workload{primary: slot("v1", 7)}, shares: onPrimary, rest: true}, wants(4, "v1"), nil, ""},
 		"what somebody else deployed is left alone": {
-			layout{slots: map[string]workload{primary: slot("", 4)}, shares: onPrimary, rest: true}, wants(4, "v1"), nil, ""},
+			layout{slots: map[string]workload{primary: {version: "", replicas: 4, theirs: true}}, shares: onPrimary, rest: true}, wants(4, "v1"), nil, ""},
+		"be it a release that is known": {
+			layout{slots: map[string]workload{primary: {version: "v0", replicas: 4, theirs: true}}, shares: onPrimary, rest: true}, wants(4, "v1"), nil, ""},
+		"what a rollback left unfinished is undone where it is": {
+			layout{slots: map[string]workload{primary: slot("v0", 4)}, shares: onPrimary, rest: true}, wants(4, "v1"), []move{{put, primary, "v1", 4}}, ""},
 		"a candidate gets a Deployment of its own": {
 			layout{slots: map[string]workload{primary: slot("v1", 4)}, shares: onPrimary, need: 4, weight: 10},
 			rollout.Desired{"v1": {Instances: 4}, "v2": {Instances: 1}}, []move{{put, candidate, "v2", 1}}, ""},

@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -41,9 +45,21 @@ type held struct {
 	object  *unstructured.Unstructured
 }
 
-// fresh reports whether somebody holds the lease who was alive a moment ago, as far as clocks agree.
+// fresh reports whether somebody holds the lease who was alive a moment ago, as far as clocks agree. Who ran on this machine
+// and is gone is dead, however fresh the lease.
 func (h held) fresh(now time.Time) bool {
-	return h.by != "" && now.Sub(h.renewed) < leaseDuration
+	return h.by != "" && now.Sub(h.renewed) < leaseDuration && !deadHere(h.by)
+}
+
+// deadHere reports whether the holder was a process of this machine that is no more.
+func deadHere(holder string) bool {
+	words := strings.Fields(holder)
+	if len(words) != 3 {
+		return false
+	}
+	host, err := os.Hostname()
+	pid, perr := strconv.Atoi(words[2])
+	return err == nil && perr == nil && words[1] == host && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
 }
 
 func (l *lease) read(ctx context.Context) (held, error) {

@@ -10,7 +10,6 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -43,11 +42,12 @@ type Port struct {
 	ledger  *ledger
 	who     string
 	matrix  health.Matrix
-	started time.Time
 
 	mu     sync.Mutex
 	keeper *rollout.Keeper
 	desk   *console.Desk
+
+	replaced chan struct{} // closed when the keeper and the desk are
 
 	driver *driver
 	engine *rollout.Engine
@@ -78,7 +78,7 @@ func Open(ctx context.Context, t Target, o Options) (*Port, error) {
 		}
 		o.Holder = fmt.Sprintf("covetctl %s %d", host, os.Getpid())
 	}
-	p := &Port{target: t, options: o, client: c, matrix: health.DefaultMatrix(), started: now()}
+	p := &Port{target: t, options: o, client: c, matrix: health.DefaultMatrix()}
 	asked := make(chan string, 1)
 	go func() { asked <- c.whoami(ctx, at.user) }()
 	if p.stage, err = openStage(ctx, c, at); err != nil {
@@ -136,9 +136,13 @@ func (p *Port) reload(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ledger, p.keeper = l, keeper
+	if p.replaced != nil {
+		close(p.replaced)
+	}
+	p.replaced = make(chan struct{})
 	p.desk = &console.Desk{
 		Keeper: keeper, Live: live{p}, Verifier: p, Surveyor: p, Recorder: p, Matrix: p.matrix, Log: p.options.Log,
-		Info: console.Info{Service: p.at.Deployment, Environment: p.at.Environment, Platform: "kubernetes", Version: p.options.Version, PID: os.Getpid(), StartedAt: p.started},
+		Info: console.Info{Service: p.at.Deployment, Environment: p.at.Environment, Platform: "kubernetes", Version: p.options.Version},
 	}
 	if p.driver != nil {
 		p.driver.rewire()
@@ -154,9 +158,15 @@ func (p *Port) current() *console.Desk {
 
 // follow reads what others write to the journal as soon as the watch tells of it.
 func (p *Port) follow(ctx context.Context) {
+	looked := p.drift()
 	for {
 		changed := p.stage.bell.changed()
-		if err := p.catchUp(ctx); err != nil && ctx.Err() == nil {
+		err := p.catchUp(ctx)
+		if drift := p.drift(); err == nil && drift != looked {
+			looked = drift
+			err = p.reload(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
 			p.options.Log.Warn("the journal could not be read; it is tried again", "error", err)
 		}
 		select {
@@ -165,6 +175,14 @@ func (p *Port) follow(ctx context.Context) {
 		case <-changed:
 		}
 	}
+}
+
+// drift is the hash of what somebody else has put into the primary while nothing was under way, or empty.
+func (p *Port) drift() string {
+	if l := p.sight.layout(now()); l.rest && l.adrift() {
+		return l.slots[primary].hash
+	}
+	return ""
 }
 
 func (p *Port) catchUp(ctx context.Context) error {
@@ -285,7 +303,36 @@ func (p *Port) fit(op console.Op) error {
 
 // Watch implements console.Port.
 func (p *Port) Watch(ctx context.Context, after journal.Seq) iter.Seq2[console.Update, error] {
-	return p.current().Watch(ctx, after)
+	return func(yield func(console.Update, error) bool) {
+		for ctx.Err() == nil {
+			desk, replaced := p.present()
+			within, stop := context.WithCancel(ctx)
+			go func() {
+				select {
+				case <-replaced:
+					stop()
+				case <-within.Done():
+				}
+			}()
+			for u, err := range desk.Watch(within, after) {
+				if u.Event != nil {
+					after = u.Event.Seq
+				}
+				if !yield(u, err) || err != nil && within.Err() == nil {
+					stop()
+					return
+				}
+			}
+			stop()
+		}
+	}
+}
+
+// present is the desk there is now, and what is closed when another takes its place.
+func (p *Port) present() (*console.Desk, <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.desk, p.replaced
 }
 
 func convert(answer, out any) error {
@@ -307,7 +354,7 @@ func (p *Port) problems() []string {
 	out := p.driver.problems()
 	out = append(out, p.stage.troubles()...)
 	l := p.sight.layout(now())
-	if l.rest && l.adrift() {
+	if l.rest && l.adrift() && l.slots[primary].version == "" {
 		out = append(out, fmt.Sprintf("Deployment %s runs what Covet has not recorded: somebody else deployed it", p.at.Deployment))
 	}
 	for _, slot := range slots {
@@ -357,3 +404,23 @@ func (p *Port) Where() string {
 
 // Who is whom the API server takes the caller for.
 func (p *Port) Who() string { return p.who }
+
+// Unfinished says what nobody carries out once this program has ended, or nothing.
+func (p *Port) Unfinished() string {
+	s := p.state()
+	if s.Active == nil {
+		return ""
+	}
+	if self, _ := p.Drives(p.ctx); !self {
+		return ""
+	}
+	return s.Active.ID
+}
+
+// Check looks at everything that covetctl needs here, and says what is missing.
+func (p *Port) Check(ctx context.Context) (missing []string, err error) {
+	return p.client.missing(ctx, permissions(true, p.stage.myRoutes()))
+}
+
+// Server is where the API server is.
+func (p *Port) Server() string { return p.at.server }

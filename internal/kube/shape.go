@@ -28,15 +28,17 @@ func (p *Port) Shape(_ context.Context, s rollout.State, r *rollout.Rollout) err
 	if s.Stable == "" {
 		stable = 0
 	}
+	byNumber := r.Strategy == rollout.Canary && len(p.stage.myRoutes()) == 0
+	if (r.Strategy == rollout.Rolling || byNumber) && two && s.Active == nil {
+		return &console.Error{Code: console.CodeRefused,
+			Message: fmt.Sprintf("%s still runs in Deployment %s, and a %s needs Deployment %s for itself", s.Stable, second(p.at.Deployment), r.Strategy, p.at.Deployment),
+			Hint:    "covetctl rollout resume brings it home now, or choose --strategy blue-green"}
+	}
 	switch {
 	case r.Strategy == rollout.Rolling:
-		if two && s.Active == nil {
-			return &console.Error{Code: console.CodeRefused, Hint: "wait for it (covetctl status), or choose --strategy blue-green",
-				Message: "the release before is still being brought home: a rolling update needs the Deployment for itself"}
-		}
 		r.InPlace = true
 		r.Steps = rollout.NativeSteps(r.Tuning, max(n, 1))
-	case r.Strategy == rollout.Canary && len(p.stage.myRoutes()) == 0:
+	case byNumber:
 		r.Steps = rollout.RatioSteps(r.Tuning, stable, max(n, 1))
 	default:
 		r.Steps = rollout.Steps(r.Tuning, stable, max(n, 1))

@@ -27,6 +27,7 @@ type shelf[T metav1.Object] struct {
 
 	mu     sync.RWMutex
 	items  map[string]T
+	sorted []T // all of items, or nil where they have changed
 	synced chan struct{}
 	denied error // the kind may not be read, or is not served
 	broken error // the last list or watch failed
@@ -36,13 +37,15 @@ func newShelf[T metav1.Object](name string, changed func()) *shelf[T] {
 	return &shelf[T]{name: name, changed: changed, items: map[string]T{}, synced: make(chan struct{})}
 }
 
-// all lists the objects by name. The objects must not be changed.
+// all lists the objects by name. Neither they nor the list may be changed.
 func (s *shelf[T]) all() []T {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	out := slices.Collect(maps.Values(s.items))
-	slices.SortFunc(out, func(a, b T) int { return strings.Compare(a.GetName(), b.GetName()) })
-	return out
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sorted == nil {
+		s.sorted = slices.Collect(maps.Values(s.items))
+		slices.SortFunc(s.sorted, func(a, b T) int { return strings.Compare(a.GetName(), b.GetName()) })
+	}
+	return slices.Clip(s.sorted)
 }
 
 func (s *shelf[T]) get(name string) (T, bool) {
@@ -60,6 +63,7 @@ func (s *shelf[T]) put(o T) {
 		return
 	}
 	s.items[o.GetName()] = o
+	s.sorted = nil
 }
 
 // older compares resource versions, which rise; since 1.35 the API promises that.
@@ -86,6 +90,7 @@ func (s *shelf[T]) Update(o any) error {
 func (s *shelf[T]) Delete(o any) error {
 	s.mu.Lock()
 	delete(s.items, o.(T).GetName())
+	s.sorted = nil
 	s.mu.Unlock()
 	s.changed()
 	return nil
@@ -102,7 +107,7 @@ func (s *shelf[T]) Replace(list []any, _ string) error {
 		items[item.GetName()] = item
 	}
 	s.mu.Lock()
-	s.items = items
+	s.items, s.sorted = items, nil
 	s.broken = nil
 	s.mu.Unlock()
 	s.settle(nil)

@@ -51,9 +51,11 @@ func (g *sight) workload(s rollout.State, o object, pods []*corev1.Pod, slot str
 	t := templateOf(o)
 	w := workload{hash: t.hash(), replicas: 1}
 	w.version = versionOf(s, w.hash, t.version())
-	if m, ok := markOf(o.GetAnnotations()); ok && w.version == "" && m.Hash == w.hash {
+	m, marked := markOf(o.GetAnnotations())
+	if marked && w.version == "" && m.Hash == w.hash {
 		w.version = t.version() // an admission webhook added to what was written
 	}
+	w.theirs = (!marked || m.Hash != w.hash) && (w.version == "" || w.version != s.Stable)
 	if n, there, _ := unstructured.NestedInt64(o.Object, "spec", "replicas"); there {
 		w.replicas = int(n)
 	}

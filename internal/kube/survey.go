@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -286,14 +287,20 @@ func (v *surveyor) dryRun(ctx context.Context, rec record) {
 	h := v.port.hand
 	var err error
 	if v.r.InPlace {
-		_, err = h.patchTemplate(ctx, v.first, rec.rendered().marked(primary, v.r.To), v.r.To, true)
+		err = patiently(ctx, patience, func(ctx context.Context) error {
+			_, err := h.patchTemplate(ctx, v.first, rec.rendered().marked(primary, v.r.To), v.r.To, true)
+			return err
+		})
 	} else {
 		var o object
 		if o, err = h.candidateObject(rec, v.r.To, max(v.r.Steps[0].Candidate, 1)); err == nil {
-			_, err = v.port.client.on(deployments).Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: manager, Force: true, DryRun: []string{metav1.DryRunAll}})
+			err = patiently(ctx, patience, func(ctx context.Context) error {
+				_, err := v.port.client.on(deployments).Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: manager, Force: true, DryRun: []string{metav1.DryRunAll}})
+				return err
+			})
 		}
 	}
-	if err != nil {
+	if err != nil && !apierrors.IsConflict(err) {
 		v.refuse("the API server would refuse it: %v", err)
 	}
 }

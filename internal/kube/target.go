@@ -81,7 +81,7 @@ func tune(cfg *rest.Config) {
 func badConfig(err error) error {
 	hint := "name a kubeconfig with KUBECONFIG or --kubeconfig, and a context in it with --context"
 	if clientcmd.IsEmptyConfig(err) {
-		return &console.Error{Code: console.CodeUsage, Message: "there is no kubeconfig: KUBECONFIG is not set, and ~/.kube/config is not there", Hint: hint}
+		return &console.Error{Code: console.CodeUsage, Message: "there is no kubeconfig, neither where KUBECONFIG says nor in ~/.kube/config", Hint: hint}
 	}
 	return &console.Error{Code: console.CodeUsage, Message: fmt.Sprintf("the kubeconfig cannot be used: %v", err), Hint: hint}
 }

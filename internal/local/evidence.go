@@ -16,7 +16,7 @@ func duration(d time.Duration) journal.Duration { return journal.Duration(d) }
 func (m *Meter) Evidence(_ context.Context, s rollout.State, instances []rollout.Instance, now time.Time) (health.Evidence, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	ev := health.Evidence{At: now, Service: health.Arm{Windows: m.windows(m.service, time.Time{}, now)}}
+	ev := health.Evidence{At: now, Service: health.Arm{Windows: m.windows(m.service, s.ServesSince, now)}}
 	for _, i := range instances {
 		ev.Service.Present++
 		if i.State == rollout.Ready {
@@ -24,7 +24,11 @@ func (m *Meter) Evidence(_ context.Context, s rollout.State, instances []rollout
 		}
 	}
 	if ev.Service.Ready == 0 && len(rollout.Wanted(s).Weights) > 0 {
-		ev.Service.DownFor = now.Sub(m.ready[""])
+		down := m.ready[""]
+		if s.ServesSince.After(down) {
+			down = s.ServesSince // before that it was stopped on purpose
+		}
+		ev.Service.DownFor = now.Sub(down)
 	}
 	if r := s.Active; r != nil {
 		ev.Candidate = m.arm(r.To, r.JudgedAt, instances, now)

@@ -24,6 +24,7 @@ import (
 // implements console.Port.
 type Offline struct {
 	desk *console.Desk
+	open *Journal
 	dir  string
 	who  string
 }
@@ -55,11 +56,14 @@ func OpenOffline(ctx context.Context, dataDir string) (*Offline, error) {
 	if err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
-	return &Offline{dir: dataDir, who: WhoAmI(), desk: &console.Desk{
+	return &Offline{open: j, dir: dataDir, who: WhoAmI(), desk: &console.Desk{
 		Keeper: keeper, Matrix: health.DefaultMatrix(), Log: slog.New(slog.DiscardHandler),
 		Info: console.Info{Service: place.Service, Environment: place.Environment, Platform: "local"},
 	}}, nil
 }
+
+// Close lets go of the journal, so that covetd can start.
+func (o *Offline) Close() error { return o.open.Close() }
 
 // WhoAmI is the name of whoever runs this program.
 func WhoAmI() string {

@@ -1,6 +1,7 @@
 package pgctl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 // CheckOptions say how to reach a server that is to be checked.
 type CheckOptions struct {
 	Socket string // folder of its socket
+	Port   uint16 // 5432 where 0
 	User   string
 	// Queries must each yield one row of one boolean, which must be true, in Database.
 	Queries  []string
@@ -81,7 +83,7 @@ func query(ctx context.Context, o CheckOptions, database, sql string) (out []str
 	if err != nil {
 		return nil, err
 	}
-	cfg.Host, cfg.Port, cfg.User, cfg.Database = o.Socket, 5432, o.User, database
+	cfg.Host, cfg.Port, cfg.User, cfg.Database = o.Socket, cmp.Or(o.Port, 5432), o.User, database
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {

@@ -43,6 +43,9 @@ type BaseBackup struct {
 	next     *archive
 	finished bool // the copy has ended
 
+	incremental bool      // files may be INCREMENTAL ones
+	content     io.Reader // of the present file
+
 	inside  map[string]string // tablespaces that lie in the data directory, by OID
 	folders []backup.File     // that come before the present archive's files
 
@@ -69,7 +72,7 @@ func (b *BaseBackup) Close() error {
 // command is the BASE_BACKUP command. WAL is fetched separately, and the server doesn't wait for its archiver: the backup
 // is called complete only when the WAL is seen in the repository. The map of tablespaces is made anew by a restore;
 // asked for it, PostgreSQL 15 leaves out what lies in tablespaces inside the data directory.
-func (b *BaseBackup) command() string {
+func (b *BaseBackup) command(more string) string {
 	if b.old() {
 		return b.oldCommand()
 	}
@@ -85,7 +88,7 @@ func (b *BaseBackup) command() string {
 	if b.o.MaxRate > 0 {
 		opts = append(opts, "MAX_RATE "+strconv.Itoa(b.o.MaxRate))
 	}
-	return "BASE_BACKUP ( " + strings.Join(opts, ", ") + " )"
+	return "BASE_BACKUP ( " + strings.Join(opts, ", ") + more + " )"
 }
 
 // old says that the server speaks the protocol of PostgreSQL 14.
@@ -109,7 +112,7 @@ func (b *BaseBackup) oldCommand() string {
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
 // Start implements backup.Source.
-func (b *BaseBackup) Start(ctx context.Context) (s backup.Start, err error) {
+func (b *BaseBackup) Start(ctx context.Context, prev *backup.Manifest) (s backup.Start, err error) {
 	if b.c, err = dial(ctx, b.dsn, b.o.Notice); err != nil {
 		return s, err
 	}
@@ -118,10 +121,7 @@ func (b *BaseBackup) Start(ctx context.Context) (s backup.Start, err error) {
 		return s, err
 	}
 	b.version = srv.Version
-	if err := b.c.query(b.command()); err != nil {
-		return s, err
-	}
-	at, err := b.c.rows()
+	at, why, err := b.begin(prev)
 	if err != nil {
 		return s, err
 	}
@@ -131,7 +131,7 @@ func (b *BaseBackup) Start(ctx context.Context) (s backup.Start, err error) {
 	}
 	b.start = backup.Start{
 		System: srv.System, PGVersion: srv.Version, Timeline: tli, LSN: lsn, SegmentSize: srv.SegmentSize,
-		Checksums: srv.Checksums, Time: srv.Time,
+		Checksums: srv.Checksums, Time: srv.Time, FullRead: why,
 	}
 	spaces, err := b.c.rows()
 	if err != nil {
@@ -143,6 +143,39 @@ func (b *BaseBackup) Start(ctx context.Context) (s backup.Start, err error) {
 		}
 	}
 	return b.start, b.copyBegins()
+}
+
+// begin sends the command, for what changed since prev where the server can tell, and else for everything: why says why.
+// It returns the row of the position.
+func (b *BaseBackup) begin(prev *backup.Manifest) (at [][]string, why string, err error) {
+	if prev != nil {
+		if why, err = b.upload(prev); err != nil {
+			return nil, "", err
+		}
+	}
+	if prev != nil && why == "" {
+		if at, err = b.ask(", INCREMENTAL"); err == nil {
+			b.incremental = true
+			return at, "", nil
+		}
+		var pe *pgconn.PgError
+		if !errors.As(err, &pe) {
+			return nil, "", err
+		}
+		why = "the server refuses: " + pe.Message
+		if err := b.c.ready(); err != nil {
+			return nil, "", err
+		}
+	}
+	at, err = b.ask("")
+	return at, why, err
+}
+
+func (b *BaseBackup) ask(more string) ([][]string, error) {
+	if err := b.c.query(b.command(more)); err != nil {
+		return nil, err
+	}
+	return b.c.rows()
 }
 
 // position reads a row of an LSN and a timeline.
@@ -285,7 +318,17 @@ func (a archiveData) Read(p []byte) (int, error) {
 }
 
 // Next implements backup.Source.
-func (b *BaseBackup) Next() (backup.File, error) {
+func (b *BaseBackup) Next() (backup.Entry, error) {
+	f, err := b.nextFile()
+	b.content = b.tar
+	if err != nil || !b.incremental || f.Type != backup.TypeFile {
+		return backup.Entry{File: f}, err
+	}
+	return b.complete(f)
+}
+
+// nextFile goes to the next file of the archives.
+func (b *BaseBackup) nextFile() (backup.File, error) {
 	for {
 		if b.tar == nil {
 			if b.next == nil {
@@ -369,7 +412,7 @@ func fileOf(h *tar.Header, space int) (backup.File, error) {
 }
 
 // Read implements backup.Source.
-func (b *BaseBackup) Read(p []byte) (int, error) { return b.tar.Read(p) }
+func (b *BaseBackup) Read(p []byte) (int, error) { return b.content.Read(p) }
 
 // Stop implements backup.Source.
 func (b *BaseBackup) Stop() (s backup.Stop, err error) {

@@ -32,7 +32,7 @@ func TestBaseBackupYieldsTheFiles(t *testing.T) {
 		"CREATE TABLE b TABLESPACE other AS SELECT generate_series(1, 1000) AS n",
 		"CREATE UNLOGGED TABLE u AS SELECT generate_series(1, 1000) AS n", "CHECKPOINT")
 	b := pgwire.NewBaseBackup(pg.DSN(), pgwire.BaseBackupOptions{Label: "it's a test"})
-	start, err := b.Start(t.Context())
+	start, err := b.Start(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestBaseBackupFindsDamagedPages(t *testing.T) {
 	pg.Run()
 	var notices []string
 	b := pgwire.NewBaseBackup(pg.DSN(), pgwire.BaseBackupOptions{Notice: func(e *pgconn.PgError) { notices = append(notices, e.Message) }})
-	if _, err := b.Start(t.Context()); err != nil {
+	if _, err := b.Start(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = b.Close() }()
@@ -123,7 +123,7 @@ func TestBaseBackupEndsWithItsContext(t *testing.T) {
 	pg := pgtest.Start(t, pgtest.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	b := pgwire.NewBaseBackup(pg.DSN(), pgwire.BaseBackupOptions{MaxRate: 64})
-	if _, err := b.Start(ctx); err != nil {
+	if _, err := b.Start(ctx, nil); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = b.Close() }()
@@ -185,7 +185,7 @@ func TestIdentifyExplains(t *testing.T) {
 func TestBaseBackupNoticesADeadServer(t *testing.T) {
 	pg := pgtest.Start(t, pgtest.Options{})
 	b := pgwire.NewBaseBackup(pg.DSN(), pgwire.BaseBackupOptions{MaxRate: 2000})
-	if _, err := b.Start(t.Context()); err != nil {
+	if _, err := b.Start(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = b.Close() }()

@@ -41,6 +41,7 @@ func connect(ctx context.Context, dsn string, notice func(*pgconn.PgError)) (*co
 	// A backup may pause for long on a slow store.
 	cfg.RuntimeParams["wal_sender_timeout"] = "0"
 	cfg.RuntimeParams["statement_timeout"] = "0"
+	cfg.RuntimeParams["idle_session_timeout"] = "0"
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 15 * time.Second
 	}

@@ -58,7 +58,7 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	if c.Stats != nil {
 		collectStats(out, c.Stats())
 	}
-	collectInstances(out, c.Seen())
+	collectInstances(out, c.Seen(), c.Stats != nil)
 	collectState(out, c.State())
 }
 
@@ -85,7 +85,8 @@ func collectStats(out chan<- prometheus.Metric, s proxy.Stats) {
 	gauge(out, all.queue, float64(s.Holding))
 }
 
-func collectInstances(out chan<- prometheus.Metric, seen rollout.Snapshot) {
+// collectInstances shows the instances, and, where they are measured, what they use.
+func collectInstances(out chan<- prometheus.Metric, seen rollout.Snapshot, measured bool) {
 	for version, share := range seen.Weights {
 		gauge(out, all.weight, float64(share), version)
 	}
@@ -97,8 +98,10 @@ func collectInstances(out chan<- prometheus.Metric, seen rollout.Snapshot) {
 	for _, i := range seen.Instances {
 		count[key{i.Release, i.State}]++
 		counter(out, all.restarts, uint64(i.Restarts), i.Release, i.ID)
-		gauge(out, all.cpu, i.CPU, i.Release, i.ID)
-		gauge(out, all.memory, float64(i.RSS), i.Release, i.ID)
+		if measured {
+			gauge(out, all.cpu, i.CPU, i.Release, i.ID)
+			gauge(out, all.memory, float64(i.RSS), i.Release, i.ID)
+		}
 	}
 	for k, n := range count {
 		gauge(out, all.instances, float64(n), k.release, string(k.state))

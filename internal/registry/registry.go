@@ -41,27 +41,27 @@ func (c *Client) Resolve(ctx context.Context, image string) (string, error) {
 	defer cancel()
 	host, name, tag := parse(image)
 	u := url.URL{Scheme: scheme(host), Host: host, Path: "/v2/" + name + "/manifests/" + tag}
-	resp, err := c.head(ctx, u.String(), c.basic(host))
+	status, header, err := c.head(ctx, u.String(), c.basic(host))
 	if err != nil {
 		return "", err
 	}
-	if resp.StatusCode == http.StatusUnauthorized {
-		token, err := c.token(ctx, resp.Header.Get("WWW-Authenticate"), host)
+	if status == http.StatusUnauthorized {
+		token, err := c.token(ctx, header.Get("WWW-Authenticate"), host)
 		if err != nil {
 			return "", err
 		}
-		if resp, err = c.head(ctx, u.String(), "Bearer "+token); err != nil {
+		if status, header, err = c.head(ctx, u.String(), "Bearer "+token); err != nil {
 			return "", err
 		}
 	}
-	switch resp.StatusCode {
+	switch status {
 	case http.StatusOK:
 	case http.StatusNotFound:
 		return "", fmt.Errorf("registry %s has no %s:%s", host, name, tag)
 	default:
-		return "", fmt.Errorf("registry %s answers %s", host, resp.Status)
+		return "", fmt.Errorf("registry %s answers %d %s", host, status, http.StatusText(status))
 	}
-	digest := resp.Header.Get("Docker-Content-Digest")
+	digest := header.Get("Docker-Content-Digest")
 	if !strings.HasPrefix(digest, "sha256:") {
 		return "", fmt.Errorf("registry %s does not tell the digest of %s:%s", host, name, tag)
 	}
@@ -111,10 +111,10 @@ func (c *Client) basic(host string) string {
 }
 
 // head asks for a manifest without its content.
-func (c *Client) head(ctx context.Context, target, authorization string) (*http.Response, error) {
+func (c *Client) head(ctx context.Context, target, authorization string) (status int, header http.Header, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodHead, target, nil)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	req.Header.Set("Accept", accepted)
 	if authorization != "" {
@@ -122,9 +122,9 @@ func (c *Client) head(ctx context.Context, target, authorization string) (*http.
 	}
 	resp, err := c.HTTP.Do(req)
 	if err != nil {
-		return nil, unwrap(err)
+		return 0, nil, unwrap(err)
 	}
-	return resp, resp.Body.Close()
+	return resp.StatusCode, resp.Header, resp.Body.Close()
 }
 
 // unwrap leaves out of an error the address, which is long and says nothing.

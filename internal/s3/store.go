@@ -7,11 +7,13 @@ import (
 	"iter"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
 	"golang.org/x/sync/errgroup"
 
@@ -42,18 +44,42 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[backup.Object
 // Delete implements backup.Store. The keys go one a request: the call for many at once needs checksums that not every
 // server agrees on.
 func (s *Store) Delete(ctx context.Context, keys ...string) error {
+	var mu sync.Mutex
+	locked := &backup.LockedError{}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
 	for _, key := range keys {
 		g.Go(func() error {
 			_, err := s.client.DeleteObject(ctx, &awss3.DeleteObjectInput{Bucket: &s.o.Bucket, Key: s.key(key)})
-			if err != nil && !isNotFound(err) {
+			if err == nil || isNotFound(err) {
+				return nil
+			}
+			until, is := s.lockedUntil(ctx, key, err)
+			if !is {
 				return fmt.Errorf("delete %s: %w", s.where(key), explain(err))
 			}
+			mu.Lock()
+			defer mu.Unlock()
+			locked.Add(key, until)
 			return nil
 		})
 	}
-	return g.Wait()
+	return errors.Join(g.Wait(), locked.OrNil())
+}
+
+// lockedUntil says whether a deletion failed because the object is protected, and until when; zero: for as long as a hold lasts.
+func (s *Store) lockedUntil(ctx context.Context, key string, failure error) (time.Time, bool) {
+	if code := status(failure); code != http.StatusForbidden && code != http.StatusBadRequest && code != http.StatusConflict {
+		return time.Time{}, false
+	}
+	head, err := s.client.HeadObject(ctx, &awss3.HeadObjectInput{Bucket: &s.o.Bucket, Key: s.key(key)})
+	if err != nil || head.ObjectLockRetainUntilDate == nil && head.ObjectLockLegalHoldStatus != types.ObjectLockLegalHoldStatusOn {
+		return time.Time{}, false
+	}
+	if head.ObjectLockRetainUntilDate == nil {
+		return time.Time{}, true
+	}
+	return *head.ObjectLockRetainUntilDate, true
 }
 
 // Sweep removes the uploads that writers which died before the given time left unfinished.

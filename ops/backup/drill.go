@@ -11,13 +11,13 @@ import (
 
 // DrillResult is what a trial restore measured.
 type DrillResult struct {
-	ID       string        `json:"id"`
-	Backup   string        `json:"backup"`
-	Began    time.Time     `json:"began"`
-	Copied   time.Duration `json:"copied"`   // until the files were there
-	Recovery time.Duration `json:"recovery"` // until the server took writes: the recovery time that can be promised
-	Point    time.Time     `json:"point"`    // of the last transaction that was there; zero: none since the backup
-	Checks   []Check       `json:"checks"`
+	ID       string    `json:"id"`
+	Backup   string    `json:"backup"`
+	Began    time.Time `json:"began"`
+	Copied   Elapsed   `json:"copied"`   // until the files were there
+	Recovery Elapsed   `json:"recovery"` // until the server took writes: the recovery time that can be promised
+	Point    time.Time `json:"point"`    // of the last transaction that was there; zero: none since the backup
+	Checks   []Check   `json:"checks"`
 }
 
 // Check is one thing that was asked of the restored server.

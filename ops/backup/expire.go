@@ -21,6 +21,9 @@ type Expiry struct {
 	PackBytes int64      `json:"pack_bytes"`
 	WAL       int        `json:"wal_files"`
 	WALBytes  int64      `json:"wal_bytes"`
+	// Locked are the objects that were to go, and that their store protects: they go once it doesn't.
+	Locked      []string  `json:"locked,omitempty"`
+	LockedUntil time.Time `json:"locked_until,omitzero"`
 	// Waiting names running backups: while there are any, no pack is removed, since they may refer to it.
 	Waiting []string `json:"waiting_for,omitempty"`
 }
@@ -49,7 +52,10 @@ func (c Cluster) Expire(ctx context.Context, p Policy, now time.Time, dryRun boo
 		}
 	}
 	if !dryRun {
-		if err := c.Store.Delete(ctx, drop...); err != nil {
+		if err := c.remove(ctx, e, drop); err != nil {
+			return e, fmt.Errorf("expire: %w", err)
+		}
+		if keep, err = c.Backups(ctx); err != nil { // those that are locked are there still
 			return e, fmt.Errorf("expire: %w", err)
 		}
 	}
@@ -58,6 +64,11 @@ func (c Cluster) Expire(ctx context.Context, p Policy, now time.Time, dryRun boo
 	}
 	if err := c.expireWAL(ctx, e, keep, dryRun); err != nil {
 		return e, fmt.Errorf("expire WAL: %w", err)
+	}
+	if !dryRun {
+		if err := c.dropVerified(ctx, keep); err != nil {
+			return e, fmt.Errorf("expire verifications: %w", err)
+		}
 	}
 	if s, ok := c.Store.(Sweeper); ok && !dryRun {
 		if err := s.Sweep(ctx, now.Add(-48*time.Hour)); err != nil {
@@ -114,7 +125,24 @@ func (c Cluster) expirePacks(ctx context.Context, e *Expiry, keep []Head, now ti
 	if dryRun {
 		return nil
 	}
-	return c.Store.Delete(ctx, drop...)
+	return c.remove(ctx, e, drop)
+}
+
+// remove deletes, and notes what is locked.
+func (c Cluster) remove(ctx context.Context, e *Expiry, keys []string) error {
+	err := c.Store.Delete(ctx, keys...)
+	var locked *LockedError
+	if !errors.As(err, &locked) {
+		return err
+	}
+	e.Locked = append(e.Locked, locked.Keys...)
+	if locked.Until.After(e.LockedUntil) {
+		e.LockedUntil = locked.Until
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok && len(joined.Unwrap()) > 1 {
+		return err // not only that
+	}
+	return nil
 }
 
 // expireWAL removes the log before the oldest kept backup, of all timelines: no kept backup can need it. Histories stay.
@@ -144,5 +172,5 @@ func (c Cluster) expireWAL(ctx context.Context, e *Expiry, keep []Head, dryRun b
 	if dryRun {
 		return nil
 	}
-	return c.Store.Delete(ctx, drop...)
+	return c.remove(ctx, e, drop)
 }

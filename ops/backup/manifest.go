@@ -28,11 +28,14 @@ type Head struct {
 	Checksums   bool         `json:"data_checksums"` // the cluster has page checksums
 	Codec       string       `json:"compression"`
 	Tablespaces []Tablespace `json:"tablespaces,omitempty"`
-	Previous    string       `json:"previous,omitempty"` // the backup whose unchanged chunks were used
-	Bytes       int64        `json:"bytes"`              // of all files
-	StoredBytes int64        `json:"stored_bytes"`       // that this backup added to the repository
-	ReusedBytes int64        `json:"reused_bytes"`       // of all files, found unchanged in earlier packs
+	Previous    string       `json:"previous,omitempty"`  // the backup whose unchanged chunks were used
+	Bytes       int64        `json:"bytes"`               // of all files
+	StoredBytes int64        `json:"stored_bytes"`        // that this backup added to the repository
+	ReadBytes   int64        `json:"read_bytes"`          // that came from the server, before compression
+	FullRead    string       `json:"full_read,omitempty"` // why everything was read though there is a previous backup
+	ReusedBytes int64        `json:"reused_bytes"`        // of all files, found unchanged in earlier packs
 	Files       int          `json:"files"`
+	Directory   string       `json:"directory,omitempty"` // HOST:DIR, where local files were read
 	// EncryptedFor names the recipients whose identities can read the backup; empty: it isn't encrypted.
 	EncryptedFor []string `json:"encrypted_for,omitempty"`
 }

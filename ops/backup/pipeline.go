@@ -42,11 +42,12 @@ type pipeline struct {
 	workers int
 	spaces  *Head // for the tablespaces' locations
 
-	files  []File
-	slabs  chan *slab
-	free   chan *slab
-	packed chan packedUnit
-	bufs   sync.Pool // compressed units
+	files     []File
+	bytesRead int64
+	slabs     chan *slab
+	free      chan *slab
+	packed    chan packedUnit
+	bufs      sync.Pool // compressed units
 
 	nextUnit atomic.Uint32
 	mu       sync.Mutex
@@ -99,55 +100,53 @@ func (p *pipeline) run(ctx context.Context) error {
 
 // read takes the files from the source and cuts them into slabs.
 func (p *pipeline) read(ctx context.Context) error {
-	var s *slab
+	w := &slabWriter{p: p}
 	for {
-		f, err := p.src.Next()
+		e, err := p.src.Next()
 		if errors.Is(err, io.EOF) {
-			return p.send(ctx, s)
+			return p.send(ctx, w.s)
 		}
 		if err != nil {
 			return err
 		}
-		p.files = append(p.files, f)
-		if s, err = p.readFile(ctx, s, len(p.files)-1); err != nil {
-			return fmt.Errorf("read %s: %w", f.Path, err)
+		p.files = append(p.files, e.File)
+		if err := p.readFile(ctx, w, len(p.files)-1, e); err != nil {
+			return fmt.Errorf("read %s: %w", e.Path, err)
 		}
 	}
 }
 
-// readFile appends a file's content to the slab s and those that follow it; it returns the last.
-func (p *pipeline) readFile(ctx context.Context, s *slab, file int) (*slab, error) {
-	f := &p.files[file]
-	old := p.prev.open(keyOf(p.spaces, f))
-	for off := int64(0); off < f.Size; {
-		if s == nil {
-			var err error
-			if s, err = p.newSlab(ctx); err != nil {
-				return nil, err
-			}
-		}
-		room := int64(cap(s.buf) - len(s.buf))
-		n := min(f.Size-off, room)
-		if n < f.Size-off {
-			n -= n % ChunkSize // a chunk is never divided
-		}
-		if n == 0 {
-			if err := p.send(ctx, s); err != nil {
-				return nil, err
-			}
-			s = nil
-			continue
-		}
-		at := len(s.buf)
-		s.buf = s.buf[:at+int(n)]
-		if _, err := io.ReadFull(reader{p.src}, s.buf[at:]); err != nil {
-			return nil, err
-		}
-		s.parts = append(s.parts, part{file, off, at, int(n), old})
-		off += n
-		p.meter.add(int(n), p.packer.stored.Load())
+// readFile takes one file: what the source has of it, and what the earlier backup has.
+func (p *pipeline) readFile(ctx context.Context, w *slabWriter, file int, e Entry) error {
+	w.begin(file)
+	if !e.Partial {
+		return p.take(ctx, w, 0, e.Size)
 	}
-	return s, nil
+	at := int64(0)
+	for i := 0; i < len(e.Changed); {
+		first, n := e.Changed[i], int64(0)
+		for ; i < len(e.Changed) && e.Changed[i] == first+uint32(n); i++ {
+			n++
+		}
+		off := int64(first) * ChunkSize
+		if off < at {
+			return errors.New("the source names its changes in a wrong order")
+		}
+		if err := w.keep(ctx, at, off-at); err != nil {
+			return err
+		}
+		if err := p.take(ctx, w, off, n*ChunkSize); err != nil {
+			return err
+		}
+		at = off + n*ChunkSize
+	}
+	return w.keep(ctx, at, e.Size-at)
+}
+
+// take reads n bytes at off of the present file from the source.
+func (p *pipeline) take(ctx context.Context, w *slabWriter, off, n int64) error {
+	p.bytesRead += n
+	return w.write(ctx, reader{p.src}, off, n)
 }
 
 // reader is a source's content as an io.Reader.

@@ -39,7 +39,7 @@ func keyOf(h *Head, f *File) fileKey {
 func newPrevious(c Cluster, m *Manifest) *previous {
 	p := &previous{c: c, m: m, files: make(map[fileKey]*File, len(m.Items)), stale: stalePacks(m)}
 	for i := range m.Items {
-		if f := &m.Items[i]; f.Type == TypeFile && f.Size > 0 {
+		if f := &m.Items[i]; f.Type == TypeFile {
 			p.files[keyOf(&m.Head, f)] = f
 		}
 	}
@@ -128,6 +128,29 @@ func (p *previous) open(key fileKey) *cursor {
 	return c
 }
 
+// extentAt is the number of the extent that off lies in.
+func (c *cursor) extentAt(off int64) int {
+	i, found := slices.BinarySearch(c.starts, off)
+	if !found {
+		i--
+	}
+	return i
+}
+
+// unit reads one unit of the earlier backup.
+func (p *previous) unit(ctx context.Context, unit uint32) ([]byte, error) {
+	u := p.m.Units[unit]
+	r, err := p.c.OpenPack(ctx, p.m.Packs[u.Pack].Name, int64(u.Off), int64(u.Len))
+	if err != nil {
+		return nil, err
+	}
+	enc, err := io.ReadAll(r)
+	if err := errors.Join(err, r.Close()); err != nil {
+		return nil, err
+	}
+	return p.c.ReadUnit(p.m, int(unit), enc, nil)
+}
+
 // oldChunk is a chunk of the earlier backup.
 type oldChunk struct {
 	unit uint32
@@ -138,11 +161,7 @@ type oldChunk struct {
 // chunks returns what the earlier backup has of the file from off for n bytes, by offset in the file, as far as it may
 // be referred to. off is a multiple of ChunkSize.
 func (c *cursor) chunks(ctx context.Context, off, n int64, out map[int64]oldChunk) error {
-	i, found := slices.BinarySearch(c.starts, off)
-	if !found {
-		i--
-	}
-	for ; i >= 0 && i < len(c.starts) && c.starts[i] < off+n; i++ {
+	for i := c.extentAt(off); i >= 0 && i < len(c.starts) && c.starts[i] < off+n; i++ {
 		e := c.f.Extents[i]
 		u := c.p.m.Units[e.Unit]
 		if c.p.stale[u.Pack] {

@@ -14,6 +14,7 @@ import (
 type Job struct {
 	Repository Repository
 	Service    string
+	Origin     Origin
 	Source     Source
 	WAL        WALSource
 	Codec      Codec
@@ -36,27 +37,28 @@ func Run(ctx context.Context, j Job) (h Head, err error) {
 		return h, err
 	}
 	meter := newMeter(j.Report)
-	meter.phase("checkpoint")
-	start, err := j.Source.Start(ctx)
-	if err != nil {
-		return h, fmt.Errorf("start the backup: %w", err)
-	}
-	c := j.Repository.Cluster(j.Service, start.System)
-	id := newID(start.Time)
+	c := j.Repository.Cluster(j.Service, j.Origin.System)
+	id := newID(j.Origin.Time)
 	lock, err := c.lock(ctx, id)
 	if err != nil {
 		return h, err
 	}
-	r := &run{Job: j, c: c, meter: meter, m: &Manifest{Head: headOf(j, id, start)}}
-	if err := r.ownKey(); err != nil {
-		return h, err
-	}
+	r := &run{Job: j, c: c, meter: meter}
 	defer func() {
 		if err := lock.release(ctx); err != nil { // it expires by itself
 			r.warn(fmt.Errorf("remove the backup's lock: %w", err))
 		}
 	}()
-	if err := r.copy(ctx, start.Total); err != nil {
+	prev, err := r.previous(ctx)
+	if err != nil {
+		return h, err
+	}
+	meter.phase("checkpoint")
+	start, err := r.start(ctx, id, prev)
+	if err != nil {
+		return h, err
+	}
+	if err := r.copy(ctx, prev, start.Total); err != nil {
 		return h, err
 	}
 	meter.phase("wal")
@@ -80,6 +82,26 @@ func Run(ctx context.Context, j Job) (h Head, err error) {
 	return r.m.Head, nil
 }
 
+// start begins the backup on the server, and its manifest.
+func (r *run) start(ctx context.Context, id string, prev *previous) (Start, error) {
+	var old *Manifest
+	if prev != nil {
+		old = prev.m
+	}
+	s, err := r.Source.Start(ctx, old)
+	if err != nil {
+		return s, fmt.Errorf("start the backup: %w", err)
+	}
+	if s.System != r.Origin.System {
+		return s, fmt.Errorf("start the backup: the server has another database now, system %s", s.System)
+	}
+	r.m = &Manifest{Head: headOf(r.Job, id, s)}
+	if old != nil {
+		r.m.Previous, r.m.FullRead = old.ID, s.FullRead
+	}
+	return s, r.ownKey()
+}
+
 // newID names a backup after its time; the random end keeps two of one second apart.
 func newID(t time.Time) string {
 	return t.UTC().Format("20060102T150405Z") + "-" + strings.ToLower(rand.Text()[:4])
@@ -89,7 +111,7 @@ func headOf(j Job, id string, s Start) Head {
 	return Head{
 		Format: FormatVersion, ID: id, Service: j.Service, System: s.System, PGVersion: s.PGVersion, Label: j.Label,
 		Started: s.Time.UTC(), Timeline: s.Timeline, StartLSN: s.LSN, SegmentSize: s.SegmentSize, Checksums: s.Checksums,
-		Codec: j.Codec.Name(), Tablespaces: s.Tablespaces, EncryptedFor: j.Repository.Sealer.recipients(),
+		Codec: j.Codec.Name(), Tablespaces: s.Tablespaces, EncryptedFor: j.Repository.Sealer.recipients(), Directory: s.Directory,
 	}
 }
 
@@ -121,14 +143,7 @@ func (r *run) warn(err error) {
 }
 
 // copy moves the files into packs and ends the backup on the server.
-func (r *run) copy(ctx context.Context, total int64) error {
-	prev, err := r.previous(ctx)
-	if err != nil {
-		return err
-	}
-	if prev != nil {
-		r.m.Previous = prev.m.ID
-	}
+func (r *run) copy(ctx context.Context, prev *previous, total int64) error {
 	workers := r.Workers
 	if workers == 0 {
 		workers = runtime.GOMAXPROCS(0)
@@ -160,7 +175,7 @@ func (r *run) copy(ctx context.Context, total int64) error {
 	}
 	h := &r.m.Head
 	h.StopLSN, h.Stopped, h.Files = stop.LSN, stop.Time.UTC(), len(r.m.Items)
-	h.StoredBytes = p.packer.stored.Load()
+	h.StoredBytes, h.ReadBytes = p.packer.stored.Load(), p.bytesRead
 	for _, f := range r.m.Items {
 		h.Bytes += f.Size
 	}
@@ -180,7 +195,7 @@ func (r *run) previous(ctx context.Context) (*previous, error) {
 		r.warn(err)
 	}
 	for i := len(heads) - 1; i >= 0; i-- {
-		if heads[i].PGVersion/10000 != r.m.PGVersion/10000 {
+		if heads[i].PGVersion/10000 != r.Origin.PGVersion/10000 {
 			continue
 		}
 		if encrypted := len(heads[i].EncryptedFor) > 0; encrypted != r.c.Sealer.active() {

@@ -28,7 +28,11 @@ type fakeSource struct {
 	time  time.Time
 }
 
-func (s *fakeSource) Start(context.Context) (backup.Start, error) {
+func origin(s *fakeSource) backup.Origin {
+	return backup.Origin{System: testSystem, PGVersion: 150000, Time: s.time}
+}
+
+func (s *fakeSource) Start(context.Context, *backup.Manifest) (backup.Start, error) {
 	s.names = s.names[:0]
 	for name := range s.files {
 		s.names = append(s.names, name)
@@ -37,17 +41,17 @@ func (s *fakeSource) Start(context.Context) (backup.Start, error) {
 	return backup.Start{System: testSystem, PGVersion: 150000, Timeline: 1, LSN: 0x1000028, SegmentSize: 1 << 20, Time: s.time}, nil
 }
 
-func (s *fakeSource) Next() (backup.File, error) {
+func (s *fakeSource) Next() (backup.Entry, error) {
 	if len(s.names) == 0 {
 		if s.fail != nil {
-			return backup.File{}, s.fail
+			return backup.Entry{}, s.fail
 		}
-		return backup.File{}, io.EOF
+		return backup.Entry{}, io.EOF
 	}
 	name := s.names[0]
 	s.names = s.names[1:]
 	s.r = bytes.NewReader(s.files[name])
-	return backup.File{Path: name, Mode: 0o600, Size: int64(len(s.files[name]))}, nil
+	return backup.Entry{File: backup.File{Path: name, Mode: 0o600, Size: int64(len(s.files[name]))}}, nil
 }
 
 func (s *fakeSource) Read(p []byte) (int, error) { return s.r.Read(p) }
@@ -82,7 +86,7 @@ func runBackup(t *testing.T, r backup.Repository, s *fakeSource) backup.Head {
 	t.Helper()
 	s.time = s.time.Add(time.Minute)
 	h, err := backup.Run(t.Context(), backup.Job{
-		Repository: r, Service: "orders", Source: s, WAL: s, Codec: codec.Zstd(1), Workers: 3,
+		Repository: r, Service: "orders", Origin: origin(s), Source: s, WAL: s, Codec: codec.Zstd(1), Workers: 3,
 		Warn: func(err error) { t.Errorf("warning: %v", err) },
 	})
 	if err != nil {
@@ -217,7 +221,7 @@ func TestAFailedBackupIsNone(t *testing.T) {
 	r := openRepository(t)
 	boom := errors.New("connection lost")
 	src := &fakeSource{files: map[string][]byte{"f": make([]byte, 1_000_000)}, fail: boom}
-	_, err := backup.Run(t.Context(), backup.Job{Repository: r, Service: "orders", Source: src, WAL: src, Codec: codec.LZ4()})
+	_, err := backup.Run(t.Context(), backup.Job{Repository: r, Service: "orders", Origin: origin(src), Source: src, WAL: src, Codec: codec.LZ4()})
 	if !errors.Is(err, boom) {
 		t.Fatalf("%v", err)
 	}
@@ -249,7 +253,7 @@ func TestADamagedManifestIsNotBuiltUpon(t *testing.T) {
 	}
 	var warned error
 	src.time = src.time.Add(time.Minute)
-	h2, err := backup.Run(t.Context(), backup.Job{Repository: r, Service: "orders", Source: src, WAL: src, Codec: codec.Zstd(1), Warn: func(err error) { warned = err }})
+	h2, err := backup.Run(t.Context(), backup.Job{Repository: r, Service: "orders", Origin: origin(src), Source: src, WAL: src, Codec: codec.Zstd(1), Warn: func(err error) { warned = err }})
 	if err != nil || !errors.Is(warned, backup.ErrDamaged) || h2.Previous != "" {
 		t.Fatalf("%+v, %v, warned of %v", h2, err, warned)
 	}
@@ -266,7 +270,7 @@ func TestAMissingPackIsNoticed(t *testing.T) {
 	h := runBackup(t, r, src)
 	key := "orders/" + testSystem.String() + "/packs/" + h.ID + "-0001"
 	slow := &vanishing{fakeSource: src, gone: func() error { return r.Store.Delete(t.Context(), key) }}
-	_, err := backup.Run(t.Context(), backup.Job{Repository: r, Service: "orders", Source: slow, WAL: src, Codec: codec.Zstd(1)})
+	_, err := backup.Run(t.Context(), backup.Job{Repository: r, Service: "orders", Origin: origin(src), Source: slow, WAL: src, Codec: codec.Zstd(1)})
 	if !errors.Is(err, backup.ErrDamaged) || !strings.Contains(err.Error(), h.ID+"-0001") {
 		t.Fatalf("%v", err)
 	}
@@ -304,7 +308,7 @@ func TestExpireBesideABackup(t *testing.T) {
 		return err
 	}}
 	src.time = src.time.Add(time.Minute)
-	h, err := backup.Run(t.Context(), backup.Job{Repository: r, Service: "orders", Source: during, WAL: src, Codec: codec.Zstd(1)})
+	h, err := backup.Run(t.Context(), backup.Job{Repository: r, Service: "orders", Origin: origin(src), Source: during, WAL: src, Codec: codec.Zstd(1)})
 	if err != nil {
 		t.Fatal(err)
 	}

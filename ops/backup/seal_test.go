@@ -134,7 +134,7 @@ func TestWithoutTheIdentity(t *testing.T) {
 	var warned error
 	src.time = src.time.Add(time.Minute)
 	h, err := backup.Run(t.Context(), backup.Job{
-		Repository: with(t, r, agekeys.Options{Recipients: []string{ann.public}}), Service: "orders", Source: src, WAL: src,
+		Repository: with(t, r, agekeys.Options{Recipients: []string{ann.public}}), Service: "orders", Origin: origin(src), Source: src, WAL: src,
 		Codec: codec.Zstd(1), Warn: func(err error) { warned = err },
 	})
 	if err != nil || h.Previous != "" || warned == nil {
@@ -154,7 +154,7 @@ func TestTurningEncryptionOnAndOff(t *testing.T) {
 	for i, r := range []backup.Repository{plain, encrypted, encrypted, plain} {
 		src.time = src.time.Add(time.Minute)
 		warned := false
-		h, err := backup.Run(t.Context(), backup.Job{Repository: r, Service: "orders", Source: src, WAL: src, Codec: codec.LZ4(), Warn: func(error) { warned = true }})
+		h, err := backup.Run(t.Context(), backup.Job{Repository: r, Service: "orders", Origin: origin(src), Source: src, WAL: src, Codec: codec.LZ4(), Warn: func(error) { warned = true }})
 		if err != nil || warned != (i%2 == 1) || (h.ReusedBytes > 0) != (i == 2) {
 			t.Fatalf("backup %d: %+v, %v, warned: %v", i, h, err, warned)
 		}

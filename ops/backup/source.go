@@ -5,16 +5,32 @@ import (
 	"time"
 )
 
+// Origin is whose database is backed up.
+type Origin struct {
+	System    SystemID
+	PGVersion int       // server_version_num
+	Time      time.Time // by the server's clock
+}
+
 // Source is a database cluster that is being backed up: Start, then Next and Read until Next returns io.EOF, then Stop.
 type Source interface {
-	// Start puts the server into backup mode.
-	Start(ctx context.Context) (Start, error)
-	// Next goes to the next file; io.EOF after the last. Extents are left empty.
-	Next() (File, error)
-	// Read reads the content of the present file.
+	// Start puts the server into backup mode. prev is an earlier backup whose content may be referred to; nil: none.
+	Start(ctx context.Context, prev *Manifest) (Start, error)
+	// Next goes to the next file; io.EOF after the last.
+	Next() (Entry, error)
+	// Read reads the content of the present file that comes from the source.
 	Read(p []byte) (int, error)
 	// Stop ends the backup on the server, which fails where anything was wrong with it.
 	Stop() (Stop, error)
+}
+
+// Entry is a file that comes from a source. Its extents are left empty.
+type Entry struct {
+	File
+	// Partial says that only the Changed chunks are read, one after the other; the others are as in the earlier backup that
+	// the source was started with, and zeros behind its end.
+	Partial bool
+	Changed []uint32 // numbers of chunks (of ChunkSize), ascending
 }
 
 // Start is what is known of a backup when it begins.
@@ -28,6 +44,10 @@ type Start struct {
 	Tablespaces []Tablespace
 	Total       int64     // estimated bytes
 	Time        time.Time // by the server's clock
+	// Directory is whose files were read, where they were local: HOST:DIR.
+	Directory string
+	// FullRead is why everything is read though there is an earlier backup; empty: only what changed is.
+	FullRead string
 }
 
 // Stop is what is known when it ends.

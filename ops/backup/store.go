@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"time"
@@ -40,7 +41,8 @@ type Store interface {
 	Get(ctx context.Context, key string, off, n int64) (io.ReadCloser, error)
 	// List yields the objects whose keys begin with prefix (not necessarily a whole element), in ascending byte order.
 	List(ctx context.Context, prefix string) iter.Seq2[Object, error]
-	// Delete removes the keys. One that isn't there is no error.
+	// Delete removes the keys. One that isn't there is no error. Those that are protected against it stay, which a
+	// LockedError tells once the others are gone.
 	Delete(ctx context.Context, keys ...string) error
 }
 
@@ -68,4 +70,34 @@ type TooLargeError struct {
 
 func (e *TooLargeError) Error() string {
 	return "object " + e.Key + " is larger than anything of its kind: it was not written by covet, or is damaged"
+}
+
+// LockedError reports objects that their store protects against deletion.
+type LockedError struct {
+	Keys  []string
+	Until time.Time // the latest end of the protection; zero: not known
+}
+
+// Add names one more.
+func (e *LockedError) Add(key string, until time.Time) {
+	e.Keys = append(e.Keys, key)
+	if until.After(e.Until) {
+		e.Until = until
+	}
+}
+
+// OrNil is the error, or nil where nothing is locked.
+func (e *LockedError) OrNil() error {
+	if len(e.Keys) == 0 {
+		return nil
+	}
+	return e
+}
+
+func (e *LockedError) Error() string {
+	msg := fmt.Sprintf("%d objects are locked against deletion, such as %s", len(e.Keys), e.Keys[0])
+	if !e.Until.IsZero() {
+		msg += ", until " + e.Until.UTC().Format(time.RFC3339)
+	}
+	return msg
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/covetpy/covet/ops/health"
 	"github.com/covetpy/covet/ops/journal"
+	"github.com/covetpy/covet/ops/recovery"
 	"github.com/covetpy/covet/ops/rollout"
 )
 
@@ -39,8 +40,13 @@ var sayings = map[journal.Kind]func(journal.Event) string{
 	rollout.ReleaseRemoved:     func(e journal.Event) string { return "release " + e.Subject + " removed" },
 	rollout.ReleaseQuarantined: func(e journal.Event) string { return noted(e, "release "+e.Subject+" quarantined") },
 	rollout.ServiceAdopted:     func(e journal.Event) string { return e.Subject + " is the stable release" },
-	rollout.WarmRetired:        func(e journal.Event) string { return e.Subject + " is no longer kept warm" },
-	rollout.RolloutStarted:     sayStarted,
+	rollout.ServiceStopped: func(e journal.Event) string {
+		return because("the service is stopped", decoded[rollout.Stop](e).Reason)
+	},
+	rollout.ServiceStarted: func(e journal.Event) string { return noted(e, "the service is started") },
+	recovery.JobRan:        func(e journal.Event) string { return decoded[recovery.Outcome](e).Describe() },
+	rollout.WarmRetired:    func(e journal.Event) string { return e.Subject + " is no longer kept warm" },
+	rollout.RolloutStarted: sayStarted,
 	rollout.RolloutStep: func(e journal.Event) string {
 		return fmt.Sprintf("step %d begins", decoded[rollout.StepData](e).Step+1)
 	},
@@ -90,7 +96,7 @@ func sayShifted(e journal.Event) string {
 	if w := decoded[rollout.StepData](e).Weight; w > 0 {
 		return fmt.Sprintf("traffic is at %d%%", w)
 	}
-	return "watched without traffic (requests with x-canary: true reach it)"
+	return "watched without traffic (x-canary: true reaches it where headers are looked at)"
 }
 
 func sayAborting(e journal.Event) string {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/covetpy/covet/ops/health"
 	"github.com/covetpy/covet/ops/journal"
+	"github.com/covetpy/covet/ops/recovery"
 	"github.com/covetpy/covet/ops/rollout"
 )
 
@@ -49,6 +50,7 @@ type Desk struct {
 	Info     Info
 	Matrix   health.Matrix
 	Burn     func(now time.Time) []Burn // nil likewise
+	Recovery func() *recovery.Posture   // nil where no backup is configured; its answer is nil before the first look
 	Log      *slog.Logger
 	Now      func() time.Time // time.Now if nil
 }
@@ -92,6 +94,8 @@ func (d *Desk) Ask(ctx context.Context, op Op, q Query) (any, error) {
 		return d.Live.Series(), nil
 	case GetInstances:
 		return d.instances(), nil
+	case GetRecovery:
+		return d.posture()
 	}
 	return nil, fail(CodeUsage, "this covetctl may be newer than the covetd it talks to", "there is no question %q", op)
 }
@@ -109,6 +113,8 @@ var commands = map[Op]command{
 	AbortRollout:  (*Desk).abortRollout,
 	RetryRollout:  (*Desk).retryRollout,
 	Rollback:      (*Desk).rollback,
+	StopService:   (*Desk).stopService,
+	StartService:  (*Desk).startService,
 	OpenIncident:  (*Desk).openIncident,
 	AckIncident:   (*Desk).ackIncident,
 	CloseIncident: (*Desk).closeIncident,

@@ -19,7 +19,7 @@ func (d *Desk) rollback(ctx context.Context, s rollout.State, who string, body [
 	}
 	a := s.Active
 	if a != nil && a.Purpose == rollout.Rollback && a.Phase != rollout.Aborting && (in.To == "" || in.To == a.To) {
-		return d.joinRollback(who, a, in)
+		return d.joinRollback(s, who, a, in)
 	}
 	if a != nil && (in.To == "" || in.To == a.From) {
 		if a.Phase == rollout.Aborting {
@@ -55,7 +55,7 @@ func (d *Desk) stayBack(who string, a *rollout.Rollout, c Common) ([]journal.Eve
 
 // joinRollback answers whoever asks for the rollback that is under way already: two people at night mean the same thing, and
 // the second must not undo what the first has begun.
-func (d *Desk) joinRollback(who string, a *rollout.Rollout, in RollbackRequest) ([]journal.Event, any, error) {
+func (d *Desk) joinRollback(s rollout.State, who string, a *rollout.Rollout, in RollbackRequest) ([]journal.Event, any, error) {
 	message := fmt.Sprintf("%s is going back to %s already, asked for by %s", a.ID, a.To, a.By)
 	if in.Plan {
 		return nil, nil, fail(CodeRefused, "covetctl rollout watch follows it, covetctl rollout abort undoes it", "%s", message)
@@ -65,9 +65,9 @@ func (d *Desk) joinRollback(who string, a *rollout.Rollout, in RollbackRequest) 
 	}
 	var events []journal.Event
 	switch {
-	case d.Live == nil:
+	case d.still(s):
 		events = append(events, journal.New(d.now(), who, rollout.RolloutEnded, a.ID, rollout.EndData{Phase: rollout.Succeeded,
-			Message: fmt.Sprintf("written while covetd was down: it serves %s when it starts", a.To)}))
+			Message: d.later(s, a.To)}))
 	case a.Paused:
 		events = append(events, journal.New(d.now(), who, rollout.RolloutResumed, a.ID, nil))
 	}
@@ -137,10 +137,10 @@ func (d *Desk) rollbackTo(s rollout.State, in RollbackRequest) (rollout.Release,
 // release and never starts the bad one.
 func (d *Desk) launchRollback(ctx context.Context, s rollout.State, who string, in RollbackRequest, r rollout.Rollout) ([]journal.Event, any, error) {
 	events, answer, err := d.launch(ctx, s, who, Rollback, r, in.Common)
-	if err != nil || d.Live != nil || in.Plan {
+	if err != nil || !d.still(s) || in.Plan {
 		return events, answer, err
 	}
-	message := fmt.Sprintf("written while covetd was down: it serves %s when it starts", r.To)
+	message := d.later(s, r.To)
 	now := d.now()
 	if a := s.Active; a != nil {
 		events = append(events, journal.New(now, who, rollout.RolloutEnded, a.ID, rollout.EndData{Phase: rollout.RolledBack}),

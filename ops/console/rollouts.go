@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -51,6 +52,9 @@ func (d *Desk) start(ctx context.Context, s rollout.State, who string, op Op, in
 func (d *Desk) mayStart(s rollout.State, in StartRequest, to rollout.Release) error {
 	if d.Live == nil {
 		return fail(CodeUnreachable, "start covetd first; only covetctl rollback works without it", "covetd is not running, and only it can roll out")
+	}
+	if s.Stopped != nil && !in.Plan {
+		return fail(CodeRefused, "covetctl service start starts it", "the service is stopped, by %s: %s", s.Stopped.By, cmp.Or(s.Stopped.Reason, "no reason given"))
 	}
 	if a := s.Active; a != nil && !in.Supersede && !in.Plan {
 		return lockedBy(a)
@@ -189,9 +193,9 @@ func (d *Desk) goBack(s rollout.State, who string, op Op, a *rollout.Rollout, c 
 	}
 	message := because("aborted by "+who, c.Reason)
 	events := []journal.Event{journal.New(d.now(), who, rollout.RolloutAborting, a.ID, rollout.AbortData{Message: message})}
-	if d.Live == nil {
+	if d.still(s) {
 		events = append(events, journal.New(d.now(), who, rollout.RolloutEnded, a.ID, rollout.EndData{Phase: rollout.RolledBack,
-			Message: message + "; written while covetd was down: it serves " + orNone(a.From) + " when it starts"}))
+			Message: message + "; " + d.later(s, orNone(a.From))}))
 	}
 	return events, Ack{Message: fmt.Sprintf("%s goes back to %s", a.ID, orNone(a.From)), Rollout: a}, nil
 }

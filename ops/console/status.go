@@ -15,7 +15,10 @@ func (d *Desk) status() Status {
 		Service: d.Info.Service, Environment: d.Info.Environment, Platform: d.Info.Platform, Version: d.Info.Version,
 		PID: d.Info.PID, StartedAt: d.Info.StartedAt, At: d.now(), Seq: s.Seq,
 		Stable: s.Stable, Previous: s.Previous, Rollout: s.Active, Incidents: s.Incidents.OpenOnes(),
-		Weights: rollout.Wanted(s).Weights, Offline: d.Live == nil,
+		Weights: rollout.Wanted(s).Weights, Offline: d.Live == nil, Stopped: s.Stopped,
+	}
+	if d.Recovery != nil {
+		st.Recovery = d.Recovery().Summary()
 	}
 	if n := len(s.History); n > 0 {
 		st.Last = &s.History[n-1]

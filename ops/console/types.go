@@ -10,6 +10,7 @@ import (
 
 	"github.com/covetpy/covet/ops/health"
 	"github.com/covetpy/covet/ops/journal"
+	"github.com/covetpy/covet/ops/recovery"
 	"github.com/covetpy/covet/ops/rollout"
 )
 
@@ -28,6 +29,7 @@ const (
 	GetAudit     Op = "audit"     // []AuditEntry, newest first; Query.Limit, Query.Before
 	GetSeries    Op = "series"    // Series
 	GetInstances Op = "instances" // []rollout.Instance
+	GetRecovery  Op = "recovery"  // recovery.Posture
 )
 
 // Commands: they change something, and are written to the audit log with who asked. Each takes and answers with the types
@@ -42,6 +44,8 @@ const (
 	AbortRollout  Op = "rollout.abort"   // Target → Ack or Plan
 	RetryRollout  Op = "rollout.retry"   // Target → Ack or Plan
 	Rollback      Op = "rollback"        // RollbackRequest → Ack or Plan
+	StopService   Op = "service.stop"    // Target → Ack or Plan; the id is that of the restore it is for, if any
+	StartService  Op = "service.start"   // Target → Ack or Plan; the id is that of the restore it was stopped for
 	OpenIncident  Op = "incident.open"   // IncidentRequest → health.Incident
 	AckIncident   Op = "incident.ack"    // Target → health.Incident
 	CloseIncident Op = "incident.close"  // Target → health.Incident
@@ -218,6 +222,8 @@ type Status struct {
 	Health      health.Assessment `json:"health"`
 	Incidents   []health.Incident `json:"incidents"` // open ones, worst first
 	Problems    []string          `json:"problems,omitempty"`
+	Stopped     *rollout.Stop     `json:"stopped,omitempty"`  // the service is scaled to nothing
+	Recovery    *recovery.Summary `json:"recovery,omitempty"` // how recoverable its database is
 }
 
 // Burn is how fast the error budget goes over one window: 1 is exactly as fast as the objective allows.

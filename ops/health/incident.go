@@ -14,6 +14,7 @@ type Incident struct {
 	Severity  Severity  `json:"severity"`
 	Reason    string    `json:"reason"`
 	Release   string    `json:"release,omitempty"` // version it is about, where it is about one
+	Subject   string    `json:"subject,omitempty"` // what it is about, where that is not the traffic
 	Rollout   string    `json:"rollout,omitempty"` // the rollout that ran when it began
 	Rows      []Row     `json:"rows,omitempty"`
 	Action    string    `json:"action"`

@@ -27,7 +27,7 @@ func pending(events []journal.Event) Incidents { return make(Incidents, len(even
 
 func raise(in Incidents, m Matrix, s Severity, d Decision, why, about, rollout string) []journal.Event {
 	for _, i := range in.OpenOnes() {
-		if !i.Automatic || i.Release != about {
+		if !i.Automatic || i.Release != about || i.Subject != "" {
 			continue
 		}
 		if !s.Worse(i.Severity) {

@@ -28,21 +28,21 @@ type source struct {
 	r     *bytes.Reader
 }
 
-func (s *source) Start(context.Context) (backup.Start, error) {
+func (s *source) Start(context.Context, *backup.Manifest) (backup.Start, error) {
 	return backup.Start{
 		System: system, PGVersion: 150000, Timeline: 1, LSN: 0x1000028, SegmentSize: 1 << 20, Time: time.Now(),
 		Tablespaces: []backup.Tablespace{{OID: 16400, Location: "/nowhere/at/all"}},
 	}, nil
 }
 
-func (s *source) Next() (backup.File, error) {
+func (s *source) Next() (backup.Entry, error) {
 	if s.at == len(s.files) {
-		return backup.File{}, io.EOF
+		return backup.Entry{}, io.EOF
 	}
 	f := s.files[s.at]
 	s.at++
 	s.r = bytes.NewReader(s.data[f.Path])
-	return f, nil
+	return backup.Entry{File: f}, nil
 }
 
 func (s *source) Read(p []byte) (int, error) { return s.r.Read(p) }
@@ -78,7 +78,7 @@ func backedUp(t *testing.T) (restore.Copy, *source) {
 	add(1, "inspace", 50_000)
 	add(0, "global/pg_control", 8192)
 	repo := backup.Repository{Store: store, Codecs: codec.All(), Where: "file://test"}
-	h, err := backup.Run(t.Context(), backup.Job{Repository: repo, Service: "orders", Source: s, WAL: s, Codec: codec.Zstd(1)})
+	h, err := backup.Run(t.Context(), backup.Job{Repository: repo, Service: "orders", Origin: backup.Origin{System: system, PGVersion: 150000, Time: time.Now()}, Source: s, WAL: s, Codec: codec.Zstd(1)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -159,6 +159,9 @@ func (e *Engine) observe(ctx context.Context) (Snapshot, error) {
 func (e *Engine) assess(ctx context.Context, seen Snapshot) (health.Assessment, error) {
 	prev := seen.Health
 	s := e.Keeper.State()
+	if s.Stopped != nil {
+		return health.Assessment{}, nil // that nothing answers is what somebody wanted
+	}
 	evidence, err := e.Signals.Evidence(ctx, s, seen.Instances, seen.At)
 	if err != nil {
 		return prev, fmt.Errorf("measure the signals: %w", err)

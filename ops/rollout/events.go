@@ -12,6 +12,8 @@ const (
 	ReleaseRemoved     journal.Kind = "release.removed"     // -
 	ReleaseQuarantined journal.Kind = "release.quarantined" // Note
 	ServiceAdopted     journal.Kind = "service.adopted"     // Adoption: a release serves without a rollout
+	ServiceStopped     journal.Kind = "service.stopped"     // Stop
+	ServiceStarted     journal.Kind = "service.started"     // Note
 	WarmRetired        journal.Kind = "warm.retired"        // -
 
 	RolloutStarted   journal.Kind = "rollout.started"   // Rollout

@@ -37,6 +37,8 @@ func Fold(s State, e journal.Event) (State, error) {
 			s.Previous = a.Previous
 		}
 		return s, nil
+	case ServiceStopped, ServiceStarted:
+		return foldStop(s, e)
 	case WarmRetired:
 		s.Warm = nil
 		return s, nil

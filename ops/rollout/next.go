@@ -15,6 +15,9 @@ const patience = 5 * time.Second
 // events means that nothing is to be decided; what is wanted meanwhile is Wanted's answer. It is pure.
 func Next(s State, seen Snapshot, now time.Time) []journal.Event {
 	r := s.Active
+	if s.Stopped != nil {
+		return nil // it stands still, whatever was under way
+	}
 	if r == nil {
 		return retireWarm(s, now)
 	}

@@ -104,6 +104,8 @@ type State struct {
 	Count       int                `json:"count"`                 // rollouts ever started: the next one's number
 	Outcomes    map[Phase]int      `json:"outcomes,omitempty"`    // how many rollouts ended how, ever
 	Incidents   health.Incidents   `json:"incidents,omitempty"`
+	Stopped     *Stop              `json:"stopped,omitempty"`     // nothing is to run
+	ServesSince time.Time          `json:"serves_since,omitzero"` // when it was last started again
 }
 
 // Find returns the rollout with the id, active or ended. An empty id means the active one, or else the newest.

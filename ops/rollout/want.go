@@ -22,6 +22,9 @@ func Wanted(s State) Target {
 	if r := s.Active; r != nil {
 		wantActive(s, r, &t)
 	}
+	if s.Stopped != nil {
+		t.Instances = map[string]int{} // the weights stay: they say who has the traffic once it starts
+	}
 	return t
 }
 

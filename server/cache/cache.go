@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -124,7 +125,7 @@ func (c *Cache) fill(ctx context.Context, key string, load func(ctx context.Cont
 	}
 	c.misses.Add(1)
 	before := c.tags.clock() // what is invalidated from now on may have been read already
-	value, o, err := load(ctx)
+	value, o, err := guarded(ctx, key, load)
 	if err != nil || o.TTL <= 0 || len(value) > maxValue {
 		return value, err
 	}
@@ -138,6 +139,16 @@ func (c *Cache) fill(ctx context.Context, key string, load func(ctx context.Cont
 		c.shared.put(ctx, key, e, o.TTL)
 	}
 	return value, nil
+}
+
+// guarded runs load. Its panic would end the process, since nobody who asked can recover it: it becomes an error.
+func guarded(ctx context.Context, key string, load func(ctx context.Context) ([]byte, Options, error)) (value []byte, o Options, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("the load of %s panicked: %v\n%s", key, v, debug.Stack())
+		}
+	}()
+	return load(ctx)
 }
 
 func (c *Cache) fromLocal(key string) *entry {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -173,5 +174,17 @@ func TestNobodyWaitsForRedis(t *testing.T) {
 	}
 	if get(t, c, "k49", &loads, "tag") != loads.Load() {
 		t.Error("what was loaded without Redis was not kept here")
+	}
+}
+
+func TestALoadThatPanicsIsAnError(t *testing.T) {
+	c := New(nil, "")
+	_, err := Fetch(t.Context(), c, "k", Options{TTL: time.Minute}, func(context.Context) (int, error) { panic("no prices") })
+	if err == nil || !strings.Contains(err.Error(), "no prices") {
+		t.Errorf("%v", err)
+	}
+	v, err := Fetch(t.Context(), c, "k", Options{TTL: time.Minute}, func(context.Context) (int, error) { return 7, nil })
+	if err != nil || v != 7 {
+		t.Errorf("afterwards: %d, %v", v, err)
 	}
 }

@@ -31,14 +31,15 @@ type Queue struct {
 	periods  []period
 
 	inserts *river.Client[pgx.Tx] // adds jobs in transactions of others
+	begun   []string              // the clients by which this process has done jobs until now
 	life    context.Context
 	end     context.CancelFunc
 	running sync.WaitGroup
 
 	mu     sync.Mutex
-	depth  map[string]int // by state
+	depth  map[string]int // in the database, by state
 	ready  chan struct{}  // closed once the tables are there
-	memory *memory
+	memory *memory        // for all jobs where there is no database, and for urgent ones while it is away
 }
 
 // period is a job that is done again and again.
@@ -51,8 +52,8 @@ type period struct {
 func New(db *pg.DB, log *slog.Logger) (*Queue, error) {
 	q := &Queue{db: db, log: log, handlers: map[string]Handler{}, depth: map[string]int{}, ready: make(chan struct{})}
 	q.life, q.end = context.WithCancel(context.Background())
+	q.memory = newMemory(q)
 	if db == nil {
-		q.memory = newMemory(q)
 		return q, nil
 	}
 	var err error
@@ -63,10 +64,11 @@ func New(db *pg.DB, log *slog.Logger) (*Queue, error) {
 	return q, nil
 }
 
-// Handle says what does jobs of a kind.
+// Handle says what does jobs of a kind: words of lower-case letters and digits, with dots between them. Processes that
+// share a database need not do the same kinds.
 func (q *Queue) Handle(kind string, h Handler) { q.handlers[kind] = h }
 
-// Every has a job of a kind, without payload, done at each interval, by one process of the service.
+// Every has a job of a kind, without payload, done once in each interval, by one process of those that do it.
 func (q *Queue) Every(every time.Duration, kind string) {
 	q.periods = append(q.periods, period{kind, every})
 }
@@ -83,6 +85,27 @@ func (q *Queue) Add(ctx context.Context, kind string, payload any) error {
 	return q.db.Write(ctx, func(ctx context.Context, tx pgx.Tx) error { return q.AddTx(ctx, tx, kind, payload) })
 }
 
+// urgently is how long the database may take for a job that cannot wait.
+const urgently = 2 * time.Second
+
+// AddUrgent takes a job that must be done even while the database is away: such as telling people that it is. What the
+// database does not take soon is kept in this process. It may be done twice where nobody knows whether it was taken.
+func (q *Queue) AddUrgent(ctx context.Context, kind string, payload any) error {
+	t, err := q.task(kind, payload)
+	if err != nil {
+		return err
+	}
+	if q.db != nil && q.db.Writable() {
+		soon, cancel := context.WithTimeout(ctx, urgently)
+		defer cancel()
+		if err = q.Add(soon, kind, payload); err == nil {
+			return nil
+		}
+		q.log.Warn("the database does not take a job; it is done from memory", "kind", kind, "error", err)
+	}
+	return q.memory.add(t)
+}
+
 // AddTx takes a job if the transaction is committed, and not otherwise. Without a database it cannot be called.
 func (q *Queue) AddTx(ctx context.Context, tx pgx.Tx, kind string, payload any) error {
 	t, err := q.task(kind, payload)
@@ -96,7 +119,7 @@ func (q *Queue) AddTx(ctx context.Context, tx pgx.Tx, kind string, payload any) 
 			return err
 		}
 	}
-	if _, err := q.inserts.InsertTx(ctx, tx, t, nil); err != nil {
+	if _, err := q.inserts.InsertTx(ctx, tx, t, &river.InsertOpts{Queue: queueOf(kind)}); err != nil {
 		return fmt.Errorf("add a job %s: %w", kind, err)
 	}
 	return nil
@@ -155,8 +178,10 @@ func (q *Queue) do(ctx context.Context, t task) (err error) {
 // Depth is how many jobs there are, by state: available, scheduled, retryable, running.
 func (q *Queue) Depth() map[string]int {
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	return maps.Clone(q.depth)
+	out := maps.Clone(q.depth)
+	q.mu.Unlock()
+	q.memory.addDepth(out)
+	return out
 }
 
 // Start begins to do jobs.
@@ -164,11 +189,19 @@ func (q *Queue) Start(ctx context.Context) error {
 	if len(q.handlers) == 0 {
 		return nil
 	}
+	for kind := range q.handlers {
+		if !queueName.MatchString(queueOf(kind)) {
+			return fmt.Errorf("a kind of jobs cannot be called %q: take words of lower-case letters and digits, with dots between them", kind)
+		}
+	}
+	q.memory.start()
 	if q.db == nil {
-		q.memory.start()
 		return nil
 	}
 	q.running.Go(q.follow)
+	for _, p := range q.periods {
+		q.running.Go(func() { q.repeat(p) })
+	}
 	if q.db.Writable() {
 		// What is added during the start should find the tables.
 		select {
@@ -182,16 +215,14 @@ func (q *Queue) Start(ctx context.Context) error {
 
 // Stop lets jobs that are under way finish until ctx ends, and then ends them: in the database they are done again.
 func (q *Queue) Stop(ctx context.Context) error {
-	if q.db == nil {
-		return q.memory.stop(ctx)
-	}
 	q.end()
 	done := make(chan struct{})
 	go func() { q.running.Wait(); close(done) }()
+	err := q.memory.stop(ctx)
 	select {
 	case <-done:
-		return nil
+		return err
 	case <-ctx.Done():
-		return fmt.Errorf("jobs were still under way: %w", ctx.Err())
+		return errors.Join(err, fmt.Errorf("jobs were still under way: %w", ctx.Err()))
 	}
 }

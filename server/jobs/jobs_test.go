@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -134,17 +135,112 @@ func TestJobsFollowAPromotion(t *testing.T) {
 	primary := pgtest.Start(t, pgtest.Options{})
 	replica := pgtest.Follow(t, primary, nil)
 	var d done
-	q := started(t, database(t, primary.DSN(), replica.DSN()), d.do)
+	begun, first := make(chan struct{}), true
+	q := started(t, database(t, primary.DSN(), replica.DSN()), func(ctx context.Context, p json.RawMessage) error {
+		if string(p) == `"under way"` && first {
+			first = false
+			close(begun)
+			<-ctx.Done() // the server that it came from is gone
+			return ctx.Err()
+		}
+		return d.do(ctx, p)
+	})
 	if err := q.Add(t.Context(), "greet", "before"); err != nil {
 		t.Fatal(err)
 	}
 	pgtest.Eventually(t, "a job is done", func() bool { return d.count("before") == 1 })
+	if err := q.Add(t.Context(), "greet", "under way"); err != nil {
+		t.Fatal(err)
+	}
+	<-begun
+	pgtest.Eventually(t, "the replica knows that the job is under way", func() bool {
+		return replica.One("SELECT count(*) FROM river_job WHERE state = 'running'") == "1"
+	})
 	primary.Kill()
 	replica.Promote()
 	if err := q.Add(t.Context(), "greet", "after"); err != nil {
 		t.Fatal(err)
 	}
 	pgtest.Eventually(t, "a job is done on the promoted server", func() bool { return d.count("after") > 0 })
+	pgtest.Eventually(t, "the job that was under way is done there", func() bool { return d.count("under way") > 0 })
+}
+
+// Processes that share a database take only what they can do: covetd and the shop behind it, an old release and a new one.
+func TestProcessesOfOneDatabase(t *testing.T) {
+	cluster := pgtest.Start(t, pgtest.Options{})
+	queue := func(kind string, h Handler) *Queue {
+		q, err := New(database(t, cluster.DSN()), slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.Handle(kind, h)
+		q.Handle("tick", func(context.Context, json.RawMessage) error { return nil })
+		q.Every(time.Second, "tick")
+		if err := q.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := q.Stop(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+		return q
+	}
+	var mails, orders done
+	notices, shop := queue("covet.mail", mails.do), queue("shop.confirm", orders.do)
+	for _, name := range strings.Fields("a b c d e f g h i j k l m n o p q r s t") {
+		if err := errors.Join(notices.Add(t.Context(), "covet.mail", name), shop.Add(t.Context(), "shop.confirm", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pgtest.Eventually(t, "all jobs are done", func() bool {
+		return cluster.One("SELECT count(*) FROM river_job WHERE state <> 'completed' AND args->>'name' <> 'tick'") == "0"
+	})
+	if n := cluster.One("SELECT count(*) FROM river_job WHERE attempt > 1"); n != "0" || mails.count("t") != 1 || orders.count("t") != 1 {
+		t.Errorf("%s jobs were tried by a process that cannot do them", n)
+	}
+	const ticks = `SELECT count(*) FROM river_job WHERE args->>'name' = 'tick' AND state = 'completed'`
+	pgtest.Eventually(t, "the periodic job was done twice", func() bool { return cluster.One(ticks) >= "2" })
+	if n := cluster.One(`SELECT count(*) - count(DISTINCT date_trunc('second', scheduled_at)) FROM river_job WHERE args->>'name' = 'tick'`); n != "0" {
+		t.Errorf("%s periodic jobs too many", n)
+	}
+}
+
+func TestUrgentJobsDoNotWaitForTheDatabase(t *testing.T) {
+	cluster := pgtest.Start(t, pgtest.Options{})
+	db := database(t, cluster.DSN())
+	var d done
+	q := started(t, db, d.do)
+	if err := q.AddUrgent(t.Context(), "greet", "kept"); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Eventually(t, "it is done", func() bool { return d.count("kept") == 1 })
+	if n := cluster.One("SELECT count(*) FROM river_job WHERE args->>'payload' = 'kept'"); n != "1" {
+		t.Errorf("the database has %s of it", n)
+	}
+	thaw := cluster.Freeze() // it seems to be there
+	if err := q.AddUrgent(t.Context(), "greet", "frozen"); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Eventually(t, "it is done although the database hangs", func() bool { return d.count("frozen") == 1 })
+	thaw()
+	cluster.Kill()
+	pgtest.Eventually(t, "the database is known to be away", func() bool { return db.CheckPrimary(t.Context()) != nil && !db.Writable() })
+	if err := q.AddUrgent(t.Context(), "greet", "away"); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Eventually(t, "it is done although the database is away", func() bool { return d.count("away") == 1 })
+}
+
+func TestAKindThatIsNoNameIsRefused(t *testing.T) {
+	q, err := New(nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Handle("Shop: confirm", nil)
+	if err := q.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "Shop: confirm") {
+		t.Errorf("%v", err)
+	}
 }
 
 func TestJobsInMemoryAreFinishedAtTheEnd(t *testing.T) {

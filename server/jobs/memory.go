@@ -10,8 +10,9 @@ import (
 
 const (
 	maxInMemory  = 10_000
-	attempts     = 8
-	firstBackoff = time.Second // doubled after each failure
+	attempts     = 16              // over about 40 minutes
+	firstBackoff = time.Second     // doubled after each failure
+	maxBackoff   = 5 * time.Minute // and no more than this
 )
 
 // errFull is returned where no more jobs fit in memory.
@@ -27,6 +28,9 @@ type memory struct {
 	running sync.WaitGroup
 	mu      sync.RWMutex // held to add, and to close stopped
 	once    sync.Once
+
+	depthMu sync.Mutex
+	depth   map[string]int // by state
 }
 
 // attempt is a job with the number of times that it has failed.
@@ -36,7 +40,7 @@ type attempt struct {
 }
 
 func newMemory(q *Queue) *memory {
-	m := &memory{queue: q, tasks: make(chan attempt, maxInMemory), stopped: make(chan struct{})}
+	m := &memory{queue: q, tasks: make(chan attempt, maxInMemory), stopped: make(chan struct{}), depth: map[string]int{}}
 	m.work, m.cancel = context.WithCancel(context.Background())
 	return m
 }
@@ -63,14 +67,26 @@ func (m *memory) put(a attempt) error {
 }
 
 func (m *memory) note(state string, by int) {
-	m.queue.mu.Lock()
-	m.queue.depth[state] += by
-	m.queue.mu.Unlock()
+	m.depthMu.Lock()
+	m.depth[state] += by
+	m.depthMu.Unlock()
+}
+
+// addDepth adds how many jobs there are to a count by state.
+func (m *memory) addDepth(to map[string]int) {
+	m.depthMu.Lock()
+	defer m.depthMu.Unlock()
+	for state, n := range m.depth {
+		to[state] += n
+	}
 }
 
 func (m *memory) start() {
 	for range workersEach {
 		m.running.Go(m.loop)
+	}
+	if m.queue.db != nil {
+		return // what is periodic is in the database
 	}
 	for _, p := range m.queue.periods {
 		m.running.Go(func() { m.repeat(p) })
@@ -117,7 +133,7 @@ func (m *memory) do(a attempt) {
 func (m *memory) again(a attempt) {
 	m.note("retryable", 1)
 	defer m.note("retryable", -1)
-	wait := time.NewTimer(firstBackoff << (a.failed - 1))
+	wait := time.NewTimer(min(firstBackoff<<(a.failed-1), maxBackoff))
 	defer wait.Stop()
 	select {
 	case <-wait.C:
@@ -126,7 +142,7 @@ func (m *memory) again(a attempt) {
 		}
 	case <-m.stopped:
 		if err := m.queue.do(m.work, a.task); err != nil {
-			m.queue.log.Error("a job is lost: the process ends, and there is no database to keep it in", "kind", a.Name, "error", err)
+			m.queue.log.Error("a job is lost: the process ends, and no database keeps it", "kind", a.Name, "error", err)
 		}
 	}
 }

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,12 +18,24 @@ import (
 )
 
 const (
-	workersEach = 8               // jobs that one process does at a time
+	workersEach = 8               // jobs of one kind that one process does at a time
 	softStop    = 5 * time.Second // how long jobs under way may take once the queue stops
 	hardStop    = time.Second     // how long a client may take to end once it is told to drop everything
 	measure     = 5 * time.Second // between two looks at the depth
 	retryMake   = 2 * time.Second // between two attempts to begin
+
+	fetchEvery = 20 * time.Millisecond // the shortest time between two looks for jobs
+	jobTimeout = time.Minute           // the longest that a job may take
+	// rescueAfter is when a job is done again whose process died. One that may still run must not be.
+	rescueAfter = 2 * jobTimeout
 )
+
+// queueName is what River takes as the name of a queue.
+var queueName = regexp.MustCompile(`^[a-z0-9]+(_[a-z0-9]+)*$`)
+
+// queueOf is the queue for jobs of a kind. Each has its own, so that a process only takes jobs that it can do: covetd and
+// the application behind it may share a database, and so may two releases.
+func queueOf(kind string) string { return strings.ReplaceAll(kind, ".", "_") }
 
 func insertDriver() *riverpgxv5.Driver { return riverpgxv5.New(nil) }
 
@@ -69,10 +84,15 @@ func (q *Queue) workOn(pool *pgxpool.Pool) error {
 	if err := migrate(q.life, pool); err != nil {
 		return err
 	}
-	client, err := q.client(pool)
+	quiet := &atomic.Bool{}
+	client, err := q.client(pool, quiet)
 	if err != nil {
 		return err
 	}
+	if err := q.takeBack(pool); err != nil {
+		return err
+	}
+	q.begun = append(q.begun, client.ID())
 	if err := client.Start(context.WithoutCancel(q.life)); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
@@ -82,7 +102,43 @@ func (q *Queue) workOn(pool *pgxpool.Pool) error {
 		close(q.ready)
 	}
 	q.attend(pool)
+	quiet.Store(q.life.Err() == nil) // what it says from now on is that its pool is closed
 	return q.letGo(client)
+}
+
+// takeBack lets the jobs be done again that this process had begun by way of another server, which could not be told how
+// they ended.
+func (q *Queue) takeBack(pool *pgxpool.Pool) error {
+	if len(q.begun) == 0 {
+		return nil
+	}
+	_, err := pool.Exec(q.life, `UPDATE river_job SET state = 'available', scheduled_at = now()
+		WHERE state = 'running' AND attempted_by[array_length(attempted_by, 1)] = ANY ($1)`, q.begun)
+	if err != nil {
+		return fmt.Errorf("take back jobs that were under way: %w", err)
+	}
+	return nil
+}
+
+// repeat adds a periodic job at each interval. All processes do, and the database takes one of them.
+func (q *Queue) repeat(p period) {
+	once := &river.InsertOpts{Queue: queueOf(p.kind), UniqueOpts: river.UniqueOpts{ByArgs: true, ByQueue: true, ByPeriod: p.every}}
+	tick := time.NewTicker(p.every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-q.life.Done():
+			return
+		}
+		err := q.db.Write(q.life, func(ctx context.Context, tx pgx.Tx) error {
+			_, err := q.inserts.InsertTx(ctx, tx, task{Name: p.kind}, once)
+			return err
+		})
+		if err != nil && q.life.Err() == nil {
+			q.log.Warn("a periodic job was left out", "kind", p.kind, "error", err)
+		}
+	}
 }
 
 // letGo stops a client. At the end jobs under way may finish; with the primary gone there is nowhere to say that they
@@ -131,6 +187,7 @@ func (q *Queue) count(pool *pgxpool.Pool) {
 	defer cancel()
 	rows, err := pool.Query(ctx, countJobs)
 	if err != nil {
+		q.db.Doubt()
 		return
 	}
 	found := map[string]int{"available": 0, "scheduled": 0, "retryable": 0, "running": 0}
@@ -171,23 +228,35 @@ func migrate(ctx context.Context, pool *pgxpool.Pool) (err error) {
 	return nil
 }
 
-func (q *Queue) client(pool *pgxpool.Pool) (*river.Client[pgx.Tx], error) {
+func (q *Queue) client(pool *pgxpool.Pool, quiet *atomic.Bool) (*river.Client[pgx.Tx], error) {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &worker{queue: q})
-	var periodic []*river.PeriodicJob
-	for _, p := range q.periods {
-		periodic = append(periodic, river.NewPeriodicJob(river.PeriodicInterval(p.every),
-			func() (river.JobArgs, *river.InsertOpts) { return task{Name: p.kind}, nil }, nil))
+	queues := map[string]river.QueueConfig{}
+	for kind := range q.handlers {
+		queues[queueOf(kind)] = river.QueueConfig{MaxWorkers: workersEach}
 	}
 	return river.NewClient(riverpgxv5.New(pool), &river.Config{
-		Workers: workers, PeriodicJobs: periodic, Logger: slog.New(levelled{q.log.Handler()}),
-		Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: workersEach}},
+		Workers: workers, Queues: queues, Logger: slog.New(levelled{q.log.Handler(), quiet}),
+		FetchCooldown: fetchEvery, JobTimeout: jobTimeout, RescueStuckJobsAfter: rescueAfter,
 	})
 }
 
-// levelled lets only the library's warnings and errors into the log.
-type levelled struct{ slog.Handler }
+// levelled lets only the library's warnings and errors into the log, until it is quiet.
+type levelled struct {
+	slog.Handler
+	quiet *atomic.Bool
+}
 
 func (l levelled) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= slog.LevelWarn && l.Handler.Enabled(ctx, level)
+	return level >= slog.LevelWarn && !l.quiet.Load() && l.Handler.Enabled(ctx, level)
+}
+
+// WithAttrs keeps the levels.
+func (l levelled) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return levelled{l.Handler.WithAttrs(attrs), l.quiet}
+}
+
+// WithGroup keeps the levels.
+func (l levelled) WithGroup(name string) slog.Handler {
+	return levelled{l.Handler.WithGroup(name), l.quiet}
 }

@@ -32,6 +32,7 @@ type Limiter struct {
 	script    *redis.Script
 	prefix    string
 	args      [2 * rules]any
+	together  together
 	clock     func() int64 // nanoseconds that only grow
 }
 
@@ -65,7 +66,7 @@ func (l *Limiter) Clients() int { return l.addresses.size() + l.users.size() }
 func (l *Limiter) Take(ctx context.Context, address, user string) Verdict {
 	address = Network(address)
 	if l.shared != nil {
-		if v, err := l.takeShared(ctx, address, user); err == nil {
+		if v, err := l.takeTogether(ctx, address, user); err == nil {
 			return v
 		}
 	}
@@ -73,10 +74,9 @@ func (l *Limiter) Take(ctx context.Context, address, user string) Verdict {
 }
 
 func (l *Limiter) takeLocal(address, user string) Verdict {
-	now := l.clock()
-	at, wait := l.addresses.take(now, address)
+	now, at, wait := l.addresses.take(l.clock, address)
 	if wait == 0 && user != "" {
-		userAt, userWait := l.users.take(now, user)
+		_, userAt, userWait := l.users.take(l.clock, user)
 		if userWait > 0 {
 			l.addresses.refund(address)
 		}
@@ -95,33 +95,36 @@ func (l *Limiter) takeLocal(address, user string) Verdict {
 // errAnswer means that the script answered something else than it is written to.
 var errAnswer = errors.New("unexpected answer of the script")
 
-func (l *Limiter) takeShared(ctx context.Context, address, user string) (Verdict, error) {
+// takeShared asks Redis about n requests of a client, and returns how many of them are let through with the verdict on
+// the last.
+func (l *Limiter) takeShared(ctx context.Context, c asker, n int) (v Verdict, through int, err error) {
 	generation, now := l.shared.Generation(), l.clock()
-	keys := []string{l.prefix + "a:" + address}
-	args := make([]any, 0, len(l.args)+2*rules)
-	args = appendAhead(append(args, l.args[:]...), l.addresses.unsynced(now, address, generation))
-	if user != "" {
-		keys = append(keys, l.prefix+"u:"+user)
-		args = appendAhead(args, l.users.unsynced(now, user, generation))
+	keys := []string{l.prefix + "a:" + c.address}
+	args := make([]any, 0, 1+len(l.args)+2*rules)
+	args = appendAhead(append(append(args, n), l.args[:]...), l.addresses.unsynced(now, c.address, generation))
+	if c.user != "" {
+		keys = append(keys, l.prefix+"u:"+c.user)
+		args = appendAhead(args, l.users.unsynced(now, c.user, generation))
 	}
 	answer, err := l.shared.Run(ctx, l.script, keys, args...)
 	if err != nil {
-		return Verdict{}, err
+		return Verdict{}, 0, err
 	}
-	numbers, err := integers(answer, 1+rules*len(keys))
+	numbers, err := integers(answer, 2+rules*len(keys))
 	if err != nil {
-		return Verdict{}, err
+		return Verdict{}, 0, err
 	}
-	v := Verdict{Allowed: numbers[0] == 0, RetryAfter: time.Duration(numbers[0]) * time.Microsecond}
+	through = int(numbers[0])
+	v = Verdict{Allowed: through == n, RetryAfter: time.Duration(numbers[1]) * time.Microsecond}
 	for k, t := range []*table{l.addresses, l.users}[:len(keys)] {
 		var ahead arrivals
 		for i := range ahead {
-			ahead[i] = numbers[1+rules*k+i] * int64(time.Microsecond)
+			ahead[i] = numbers[2+rules*k+i] * int64(time.Microsecond)
 			v.ahead[i] = max(v.ahead[i], ahead[i])
 		}
-		t.learn(now, []string{address, user}[k], ahead, generation)
+		t.learn(now, []string{c.address, c.user}[k], ahead, generation)
 	}
-	return v, nil
+	return v, through, nil
 }
 
 func appendAhead(args []any, ahead arrivals) []any {

@@ -49,18 +49,20 @@ func (t *table) shard(key string) *shard {
 	return &t.shards[maphash.String(t.seed, key)%shardCount]
 }
 
-// take lets one request through, or says how long to wait.
-func (t *table) take(now int64, key string) (at arrivals, wait time.Duration) {
+// take lets one request through, or says how long to wait. The clock is read when its turn has come: by an earlier
+// reading, those that were faster would have used up what is its.
+func (t *table) take(clock func() int64, key string) (now int64, at arrivals, wait time.Duration) {
 	s := t.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now = clock()
 	known, ok := s.clients[key]
 	after, wait := t.rules.next(now, known.at)
 	if wait > 0 {
-		return known.at, wait
+		return now, known.at, wait
 	}
 	s.put(t, now, key, ok, client{at: after})
-	return after, 0
+	return now, after, 0
 }
 
 // refund takes a request back that was not let through after all.

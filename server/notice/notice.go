@@ -29,6 +29,12 @@ type Notice struct {
 	Fields  map[string]string `json:"fields,omitempty"`
 }
 
+// ID tells a notice from all others, and is the same each time that it is sent: 32 hexadecimal digits.
+func (n Notice) ID() string {
+	sum := sha256.Sum256([]byte(n.At.UTC().Format(time.RFC3339Nano) + "\x00" + n.Service + "\x00" + n.Kind + "\x00" + n.Subject + "\x00" + n.Text))
+	return hex.EncodeToString(sum[:16])
+}
+
 // Mail sends mail through one server.
 type Mail struct {
 	Host     string
@@ -51,6 +57,7 @@ func (m Mail) Send(ctx context.Context, n Notice) error {
 	}
 	msg.Subject(oneLine(n.Subject))
 	msg.SetDateWithValue(n.At)
+	msg.SetMessageIDWithValue(n.ID() + "@" + m.domain())
 	msg.SetBodyString(mail.TypeTextPlain, n.Text)
 	client, err := mail.NewClient(m.Host, m.options()...)
 	if err != nil {
@@ -58,10 +65,23 @@ func (m Mail) Send(ctx context.Context, n Notice) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, mailTimeout)
 	defer cancel()
-	if err := client.DialAndSendWithContext(ctx, msg); err != nil {
+	conn, err := client.DialToSMTPClientWithContext(ctx)
+	if err != nil {
+		return fmt.Errorf("mail by %s:%d: %w", m.Host, m.Port, err)
+	}
+	err = client.SendWithSMTPClient(conn, msg)
+	// How the server takes its leave says nothing of the mail, which would be sent again if this failed.
+	_ = client.CloseWithSMTPClient(conn)
+	if err != nil && !msg.IsDelivered() {
 		return fmt.Errorf("mail by %s:%d: %w", m.Host, m.Port, err)
 	}
 	return nil
+}
+
+// domain is that of the sender.
+func (m Mail) domain() string {
+	_, domain, _ := strings.Cut(m.From, "@")
+	return strings.TrimRight(domain, "> ")
 }
 
 // implicitTLS is the port of submission over TLS (RFC 8314, 3.3).
@@ -97,6 +117,9 @@ type Webhook struct {
 // refuses old seconds, so that nothing can be sent again.
 const SignatureHeader = "X-Covet-Signature"
 
+// DeliveryHeader carries the notice's ID: who has seen it already has nothing to do.
+const DeliveryHeader = "X-Covet-Delivery"
+
 // hookTimeout bounds a request.
 const hookTimeout = 10 * time.Second
 
@@ -114,6 +137,7 @@ func (h Webhook) Send(ctx context.Context, n Notice) error {
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "covet")
+	req.Header.Set(DeliveryHeader, n.ID())
 	if h.Secret != "" {
 		req.Header.Set(SignatureHeader, Sign(h.Secret, time.Now(), body))
 	}

@@ -67,8 +67,7 @@ func converse(c net.Conn, out chan<- string) {
 			out <- strings.Join(append(envelope, lines...), "\n")
 			say("250 taken")
 		case "QUIT":
-			say("221 bye")
-			return
+			return // without a word: the mail has been taken all the same
 		default:
 			envelope = append(envelope, line)
 			say("250 ok")
@@ -88,6 +87,12 @@ func TestMail(t *testing.T) {
 			t.Errorf("the mail lacks %q:\n%s", want, got)
 		}
 	}
+	if err := m.Send(t.Context(), sample); err != nil {
+		t.Fatal(err)
+	}
+	if id := "Message-ID: <" + sample.ID() + "@shop.example>"; !strings.Contains(got, id) || !strings.Contains(<-mails, id) {
+		t.Errorf("want %s each time that the mail is sent:\n%s", id, got)
+	}
 	if strings.Contains(got, "\nBcc:") {
 		t.Errorf("a subject became a header:\n%s", got)
 	}
@@ -104,7 +109,7 @@ func TestMail(t *testing.T) {
 func TestWebhook(t *testing.T) {
 	status := http.StatusNoContent
 	type request struct {
-		body, signature string
+		body, signature, delivery string
 	}
 	got := make(chan request, 1)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -112,7 +117,7 @@ func TestWebhook(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		got <- request{string(body), r.Header.Get(SignatureHeader)}
+		got <- request{string(body), r.Header.Get(SignatureHeader), r.Header.Get(DeliveryHeader)}
 		w.WriteHeader(status)
 	}))
 	defer s.Close()
@@ -122,7 +127,7 @@ func TestWebhook(t *testing.T) {
 	}
 	r := <-got
 	var n Notice
-	if err := json.Unmarshal([]byte(r.body), &n); err != nil || n.Kind != sample.Kind || n.Fields["severity"] != "P0" {
+	if err := json.Unmarshal([]byte(r.body), &n); err != nil || n.ID() != r.delivery || n.Kind != sample.Kind || n.Fields["severity"] != "P0" {
 		t.Errorf("posted %s, %v", r.body, err)
 	}
 	var seconds int64

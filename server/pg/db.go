@@ -62,7 +62,7 @@ func Open(cfg Config) (*DB, error) {
 func (d *DB) Start(ctx context.Context) error {
 	life, end := context.WithCancel(context.Background())
 	d.end = end
-	d.lookAround(ctx)
+	d.lookAround(ctx, probeTimeout)
 	d.running.Go(func() { d.watch(life) })
 	return nil
 }
@@ -73,6 +73,7 @@ func (d *DB) Close(context.Context) error {
 	d.running.Wait()
 	for _, n := range d.nodes {
 		n.shut()
+		n.disown()
 		n.mu.Lock()
 		n.hangUp()
 		n.mu.Unlock()
@@ -91,7 +92,7 @@ func (d *DB) watch(ctx context.Context) {
 		case <-d.wake:
 			wait.Stop()
 		}
-		d.lookAround(ctx)
+		d.lookAround(ctx, patience)
 	}
 }
 
@@ -105,27 +106,65 @@ func (d *DB) interval() time.Duration {
 	return lookAlone
 }
 
-// lookAround looks at all servers, side by side, and opens and shuts pools by what it sees.
-func (d *DB) lookAround(ctx context.Context) {
-	seen := make([]sighting, len(d.nodes))
-	var looks sync.WaitGroup
-	for i, n := range d.nodes {
-		looks.Go(func() { seen[i] = n.see(ctx) })
-	}
-	looks.Wait()
+// patience is how long the news of a server is kept back for those that were away and may be so still.
+const patience = 300 * time.Millisecond
+
+// lookAround looks at all servers, side by side, and opens and shuts pools by what it sees. Servers that were away are
+// waited for no longer than the given time.
+func (d *DB) lookAround(ctx context.Context, wait time.Duration) {
+	before := d.view.Load()
+	seen := d.look(ctx, before, wait)
 	if ctx.Err() != nil {
 		return
 	}
-	before := d.view.Load()
 	next := before.next(seen)
 	for i, n := range d.nodes {
 		d.follow(n, before.roles[i], next.roles[i], seen[i].err)
+		if next.primary >= 0 && next.primary != i {
+			n.disown()
+		}
 	}
 	d.view.Store(&next)
 	d.mu.Lock()
 	close(d.changed)
 	d.changed = make(chan struct{})
 	d.mu.Unlock()
+}
+
+// look asks all servers, and returns what is known of them once those that are expected to answer have, or have not.
+func (d *DB) look(ctx context.Context, before *view, wait time.Duration) []sighting {
+	type news struct {
+		of int
+		sighting
+	}
+	out := make(chan news, len(d.nodes))
+	seen, expected := make([]sighting, len(d.nodes)), 0
+	for i, n := range d.nodes {
+		if before.roles[i] != Away {
+			expected++
+		}
+		seen[i] = sighting{role: Away, err: errNoAnswer, at: time.Now()}
+		if before.seen[i].err != nil {
+			seen[i].err = before.seen[i].err
+		}
+		go func() { out <- news{i, n.see(ctx)} }()
+	}
+	enough := time.NewTimer(wait)
+	defer enough.Stop()
+	late := false
+	for got := 0; got < len(d.nodes) && (expected > 0 || !late); {
+		select {
+		case s := <-out:
+			got++
+			seen[s.of] = s.sighting
+			if before.roles[s.of] != Away {
+				expected--
+			}
+		case <-enough.C:
+			late = true
+		}
+	}
+	return seen
 }
 
 // follow gives a server the pool that its role asks for. Every change of role ends its connections: what was begun on a
@@ -150,7 +189,9 @@ func (d *DB) follow(n *node, before, now Role, cause error) {
 	}
 }
 
-// doubt has the servers looked at now: one of them failed.
+// Doubt has the servers looked at now: one of them failed somebody who uses a pool by itself.
+func (d *DB) Doubt() { d.doubt() }
+
 func (d *DB) doubt() {
 	select {
 	case d.wake <- struct{}{}:
@@ -175,20 +216,20 @@ func (d *DB) nextView() <-chan struct{} {
 }
 
 // borrow takes a connection of a server's pool.
-func (d *DB) borrow(ctx context.Context, n *node) (*pgxpool.Conn, error) {
-	pool := n.pool.Load()
-	if pool == nil {
-		return nil, fmt.Errorf("%s: %w", n.name, ErrNoServer)
-	}
-	limit, cancel := context.WithTimeout(ctx, d.cfg.AcquireTimeout)
+func (d *DB) borrow(ctx context.Context, n *node, u *use) (*pgxpool.Conn, error) {
+	open, cancel := until(ctx, u.closed)
 	defer cancel()
-	conn, err := pool.Acquire(limit)
-	if err == nil {
+	limit, cancel := context.WithTimeout(open, d.cfg.AcquireTimeout)
+	defer cancel()
+	conn, err := u.pool.Acquire(limit)
+	switch {
+	case err == nil:
 		return conn, nil
-	}
-	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+	case ctx.Err() == nil && u.closed.Err() != nil:
+		return nil, fmt.Errorf("%s: %w", n.name, ErrNoServer)
+	case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
 		err = fmt.Errorf("no connection to %s became free within %v: all %d are in use (DATABASE_POOL_SIZE, DATABASE_MAX_OVERFLOW): %w",
-			n.name, d.cfg.AcquireTimeout, pool.Config().MaxConns, err)
+			n.name, d.cfg.AcquireTimeout, u.pool.Config().MaxConns, err)
 	}
 	return nil, err
 }

@@ -124,6 +124,59 @@ func TestWritesFollowAPromotion(t *testing.T) {
 	}
 }
 
+// A primary that hangs holds its connections open: what is under way in them must end when another is promoted.
+func TestAFrozenPrimaryIsGivenUp(t *testing.T) {
+	primary := pgtest.Start(t, pgtest.Options{})
+	primary.Exec("CREATE TABLE orders (n bigint)")
+	replica := pgtest.Follow(t, primary, nil)
+	d := open(t, Config{URL: primary.DSN(), Replicas: []string{replica.DSN()}})
+	begun, frozen, outcome := make(chan struct{}), make(chan struct{}), make(chan error, 2)
+	statement := d.inTransaction(t, begun, frozen)
+	go func() { outcome <- statement() }()
+	<-begun
+	thaw := primary.Freeze()
+	close(frozen)
+	go func() {
+		_, _, err := newest(FromPrimary(t.Context()), d)
+		outcome <- err
+	}()
+	pgtest.Eventually(t, "the frozen server is away", func() bool { return d.States()[0].Role == Away })
+	if n, _, err := newest(t.Context(), d); err != nil || n != 0 {
+		t.Errorf("a read while the primary is frozen: %d, %v", n, err)
+	}
+	replica.Promote()
+	for range 2 {
+		select {
+		case err := <-outcome:
+			if err != nil {
+				t.Errorf("what was under way on the frozen server: %v", err)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatal("what was under way on the frozen server still waits for it")
+		}
+	}
+	if got := replica.One("SELECT count(*) FROM orders"); got != "1" {
+		t.Errorf("the promoted server has %s orders; the transaction should have been run again there", got)
+	}
+	thaw()
+	pgtest.Eventually(t, "the thawed server is retired", func() bool { return d.States()[0].Role == Retired })
+	if got := primary.One("SELECT count(*) FROM orders"); got != "0" {
+		t.Errorf("the old primary has %s orders", got)
+	}
+}
+
+// inTransaction returns a write whose first attempt waits, within its transaction, until it may go on.
+func (d *DB) inTransaction(t *testing.T, begun, mayGoOn chan struct{}) func() error {
+	var once sync.Once
+	return func() error {
+		return d.Write(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
+			once.Do(func() { close(begun); <-mayGoOn })
+			_, err := tx.Exec(ctx, "INSERT INTO orders VALUES (1)")
+			return err
+		})
+	}
+}
+
 func TestAnOldPrimaryIsLeftAlone(t *testing.T) {
 	primary := pgtest.Start(t, pgtest.Options{})
 	primary.Exec("CREATE TABLE orders (n bigint)")
@@ -184,7 +237,7 @@ func TestADemotedPrimarysConnectionsGo(t *testing.T) {
 	if !again || !demoted(err) {
 		t.Fatalf("a write to a standby: %v, again %v", err, again)
 	}
-	if n.pool.Load() != nil {
+	if n.pool() != nil {
 		t.Error("the connections to the standby were kept")
 	}
 }

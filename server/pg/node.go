@@ -41,8 +41,18 @@ type sighting struct {
 type node struct {
 	name string // host:port
 	cfg  *pgxpool.Config
-	pool atomic.Pointer[pgxpool.Pool] // nil while nobody may use the server
+	use  atomic.Pointer[use] // nil while nobody may use the server
+	past past
 	probe
+}
+
+// use is the time that a server is used: a pool, and what ends that which is under way in it.
+type use struct {
+	pool     *pgxpool.Pool
+	closed   context.Context // ends when nothing more may begin: reads are given up then, and begun again elsewhere
+	disowned context.Context // ends when the server is not what it was, or another is: writes are given up too
+	close    context.CancelFunc
+	disown   context.CancelFunc
 }
 
 // probe is a connection of its own, so that a busy pool does not make a server look dead.
@@ -63,12 +73,17 @@ const look = `SELECT r, CASE WHEN r THEN pg_last_wal_replay_lsn() ELSE pg_curren
 // probeTimeout bounds one look.
 const probeTimeout = 2 * time.Second
 
-// see looks at the server.
+// errNoAnswer is what is said of a server that has not answered yet.
+var errNoAnswer = fmt.Errorf("no answer within %v", probeTimeout)
+
+// see looks at the server. While somebody else still waits for its answer it is away.
 func (n *node) see(ctx context.Context) sighting {
+	if !n.mu.TryLock() {
+		return sighting{role: Away, err: errNoAnswer, at: time.Now()}
+	}
+	defer n.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	s, err := n.ask(ctx)
 	if err != nil {
 		n.hangUp()
@@ -121,23 +136,73 @@ func (n *node) hangUp() {
 	n.conn = nil
 }
 
+// pool is the server's pool, or nil.
+func (n *node) pool() *pgxpool.Pool {
+	if u := n.use.Load(); u != nil {
+		return u.pool
+	}
+	return nil
+}
+
 // open lets the server be used. It connects in the background.
 func (n *node) open() error {
-	if n.pool.Load() != nil {
+	if n.use.Load() != nil {
 		return nil
 	}
 	pool, err := pgxpool.NewWithConfig(context.Background(), n.cfg.Copy())
 	if err != nil {
 		return fmt.Errorf("open a pool to %s: %w", n.name, err)
 	}
-	n.pool.Store(pool)
+	u := &use{pool: pool}
+	u.closed, u.close = context.WithCancel(context.Background())
+	u.disowned, u.disown = context.WithCancel(context.Background())
+	n.use.Store(u)
 	return nil
 }
 
-// shut ends all connections to the server: the idle ones now, the others as soon as they are given back.
+// past is what was begun before a server was shut, and is still under way.
+type past struct {
+	mu   sync.Mutex
+	uses map[*use]struct{}
+}
+
+// shut ends the idle connections to the server and the reads. Writes that are under way may finish, and their
+// connections end then: a server that was only slow has done what it was asked.
 func (n *node) shut() {
-	if pool := n.pool.Swap(nil); pool != nil {
-		pool.Reset()
-		go pool.Close() // waits for those that are in use
+	u := n.use.Swap(nil)
+	if u == nil {
+		return
 	}
+	n.past.mu.Lock()
+	if n.past.uses == nil {
+		n.past.uses = map[*use]struct{}{}
+	}
+	n.past.uses[u] = struct{}{}
+	n.past.mu.Unlock()
+	u.close()
+	u.pool.Reset()
+	go func() {
+		u.pool.Close() // waits for what is under way
+		u.disown()
+		n.past.mu.Lock()
+		delete(n.past.uses, u)
+		n.past.mu.Unlock()
+	}()
+}
+
+// disown gives up the writes that are under way too: they lead to a server that is the primary no more, which may answer
+// them much later, or never.
+func (n *node) disown() {
+	n.past.mu.Lock()
+	defer n.past.mu.Unlock()
+	for u := range n.past.uses {
+		u.disown()
+	}
+}
+
+// until is a context that ends with ctx, and with end.
+func until(ctx, end context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(end, cancel)
+	return ctx, func() { stop(); cancel() }
 }

@@ -35,22 +35,33 @@ func (d *DB) readOnce(ctx context.Context, f func(ctx context.Context, q Querier
 		return ErrNoServer, true
 	}
 	for _, i := range servers {
-		n := d.nodes[i]
-		conn, borrowErr := d.borrow(ctx, n)
-		if borrowErr != nil {
-			err = errors.Join(err, borrowErr)
-			if ctx.Err() != nil {
-				return err, false
-			}
-			continue
+		found, done := d.readFrom(ctx, d.nodes[i], f)
+		if done {
+			return found, false
 		}
-		readErr := f(ctx, conn)
-		bad := lost(readErr, conn.Conn().IsClosed()) && ctx.Err() == nil
-		giveBack(conn, bad)
-		if !bad {
-			return readErr, false
-		}
-		err = errors.Join(err, fmt.Errorf("read from %s: %w", n.name, readErr))
+		err = errors.Join(err, found)
+	}
+	return err, ctx.Err() == nil
+}
+
+// readFrom runs f on one server. done says that there is no point in asking another.
+func (d *DB) readFrom(ctx context.Context, n *node, f func(ctx context.Context, q Querier) error) (err error, done bool) {
+	u := n.use.Load()
+	if u == nil {
+		return fmt.Errorf("%s: %w", n.name, ErrNoServer), false
+	}
+	conn, err := d.borrow(ctx, n, u)
+	if err != nil {
+		return err, ctx.Err() != nil
+	}
+	open, cancel := until(ctx, u.closed)
+	defer cancel()
+	err = f(open, conn)
+	gone := err != nil && u.closed.Err() != nil
+	bad := (gone || lost(err, conn.Conn().IsClosed())) && ctx.Err() == nil
+	giveBack(conn, bad)
+	if bad {
+		return fmt.Errorf("read from %s: %w", n.name, err), false
 	}
 	return err, true
 }

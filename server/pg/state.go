@@ -30,7 +30,7 @@ func (d *DB) States() []ServerState {
 		if s.Role == Replica {
 			s.Lag = v.lag(i, now)
 		}
-		if pool := n.pool.Load(); pool != nil {
+		if pool := n.pool(); pool != nil {
 			st := pool.Stat()
 			s.Total, s.Used, s.Idle, s.Max = st.TotalConns(), st.AcquiredConns(), st.IdleConns(), st.MaxConns()
 			s.Waits, s.Waited = st.EmptyAcquireCount(), st.EmptyAcquireWaitTime()
@@ -53,7 +53,14 @@ func (d *DB) CheckServer(ctx context.Context, i int) error {
 		}
 		return fmt.Errorf("%s has not answered yet", n.name)
 	}
-	conn, err := d.borrow(ctx, n)
+	u := n.use.Load()
+	if u == nil {
+		d.doubt()
+		return fmt.Errorf("%s: %w", n.name, ErrNoServer)
+	}
+	ctx, cancel := until(ctx, u.closed)
+	defer cancel()
+	conn, err := d.borrow(ctx, n, u)
 	if err != nil {
 		d.doubt()
 		return err
@@ -110,7 +117,7 @@ func (d *DB) Writable() bool { return d.view.Load().primary >= 0 }
 func (d *DB) PrimaryPool() (*pgxpool.Pool, <-chan struct{}) {
 	changed := d.nextView()
 	if p := d.view.Load().primary; p >= 0 {
-		return d.nodes[p].pool.Load(), changed
+		return d.nodes[p].pool(), changed
 	}
 	return nil, changed
 }

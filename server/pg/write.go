@@ -39,19 +39,25 @@ func (d *DB) writeOnce(ctx context.Context, f func(ctx context.Context, tx pgx.T
 		return ErrNoPrimary, true
 	}
 	n := d.nodes[v.primary]
-	conn, err := d.borrow(ctx, n)
+	u := n.use.Load()
+	if u == nil {
+		return ErrNoPrimary, true
+	}
+	conn, err := d.borrow(ctx, n, u)
 	if err != nil {
 		return fmt.Errorf("write: %w", err), ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded)
 	}
-	err, committing := d.transact(ctx, conn, f)
-	bad := demoted(err) || lost(err, conn.Conn().IsClosed())
+	ours, cancel := until(ctx, u.disowned)
+	defer cancel()
+	err, committing := d.transact(ours, conn, f)
+	bad := demoted(err) || lost(err, conn.Conn().IsClosed()) || err != nil && u.disowned.Err() != nil
 	giveBack(conn, bad)
 	switch {
-	case err == nil || !bad || ctx.Err() != nil:
-		return err, false
-	case committing:
+	case bad && committing:
 		d.doubt()
 		return fmt.Errorf("%w: %w", ErrUnknownOutcome, err), false
+	case !bad || ctx.Err() != nil:
+		return err, false
 	}
 	if demoted(err) {
 		n.shut() // its other connections lead to a standby too

@@ -151,12 +151,20 @@ func (out *outbound) appendFraming(dst []byte, r *http.Request) ([]byte, int) {
 	return dst, lines
 }
 
+// ours says whether a field is the balancer's to write. A CGI-like worker takes Content_Length for Content-Length.
+func ours(name string) bool {
+	if strings.IndexByte(name, '_') >= 0 {
+		name = http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
+	}
+	return hopByHop(name) || name == "Content-Length" || name == "Host" || name == "Expect"
+}
+
 // appendFields appends the end-to-end fields, and returns how many.
 func (b *Balancer) appendFields(dst []byte, r *http.Request) ([]byte, int) {
 	drop := nominated(r.Header["Connection"])
 	lines := 0
 	for name, values := range r.Header {
-		if hopByHop(name) || name == "Content-Length" || name == "Host" || name == "Expect" || forwarding(name) {
+		if ours(name) || forwarding(name) {
 			continue
 		}
 		if len(drop) > 0 && slices.Contains(drop, name) || !validName(name) {

@@ -76,6 +76,20 @@ func TestRequestsThatAreRefused(t *testing.T) {
 	}
 }
 
+// A worker behind CGI or WSGI cannot tell Content_Length from Content-Length.
+func TestUnderscoresDoNotPassForFraming(t *testing.T) {
+	t.Parallel()
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	for _, name := range []string{"Transfer_Encoding", "Content_Length", "content_length", "Host", "X_Forwarded_For", "Connection_"} {
+		r.Header[name] = []string{"evil"}
+	}
+	r.Header["X_Custom"] = []string{"kept"}
+	got := wire(t, Options{}, r)
+	if strings.Count(got, "evil") != 1 || !strings.Contains(got, "Connection_: evil") || !strings.Contains(got, "X_Custom: kept") {
+		t.Errorf("sent:\n%s", got)
+	}
+}
+
 func TestSpaceInAnHTTP2QueryIsEscaped(t *testing.T) {
 	t.Parallel()
 	r := httptest.NewRequest(http.MethodGet, "/", nil)

@@ -14,6 +14,9 @@ import (
 // cut off while sending may never read the answer.
 const lateBody = 2 * time.Second
 
+// reasonWait is how long the end of a body may come after that of its request's context.
+const reasonWait = 50 * time.Millisecond
+
 // upload sends a request's body in the background, while its answer may already be on the way.
 type upload struct {
 	c        *conn
@@ -180,6 +183,7 @@ func (x *exchange) endUpload(c *conn) bool {
 	select {
 	case <-u.done:
 	case <-x.ctx.Done():
+		x.awaitReason(u)
 	case <-late.C:
 	}
 	select {
@@ -196,6 +200,15 @@ func (x *exchange) endUpload(c *conn) bool {
 		return false
 	}
 	return u.complete
+}
+
+// awaitReason waits a moment for the upload to end by itself: a body that fails ends the request's context first, and only
+// the body says why.
+func (x *exchange) awaitReason(u *upload) {
+	select {
+	case <-u.done:
+	case <-time.After(reasonWait):
+	}
 }
 
 // stopReading makes a pending read of the request's body return.

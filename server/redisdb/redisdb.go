@@ -18,6 +18,13 @@ import (
 // Deadline is how long one question may take.
 const Deadline = 50 * time.Millisecond
 
+// Lost remembers that a question of one request has waited in vain: its others, to other servers too, are not asked then,
+// so that all of them together wait no longer than one. It is safe for concurrent use.
+type Lost struct{ once atomic.Bool }
+
+// LostKey is the key of a context's *Lost.
+type LostKey struct{}
+
 // ErrAway is returned without asking while Redis does not answer.
 var ErrAway = errors.New("redis is away")
 
@@ -33,6 +40,7 @@ type DB struct {
 	away       atomic.Bool
 	generation atomic.Uint32
 	probing    sync.WaitGroup
+	batch      batch
 	life       context.Context
 	end        context.CancelFunc
 }
@@ -98,14 +106,22 @@ func (d *DB) Run(ctx context.Context, script *redis.Script, keys []string, args 
 	if d.away.Load() {
 		return nil, ErrAway
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), Deadline)
-	defer cancel()
-	v, err := script.Run(ctx, d.client, keys, args...).Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		d.failed(err)
-		return nil, fmt.Errorf("ask redis: %w", err)
+	lost, _ := ctx.Value(LostKey{}).(*Lost)
+	if lost != nil && lost.once.Load() {
+		return nil, ErrAway // the next request asks
 	}
-	return v, nil
+	q := &question{script: script, keys: keys, args: args, turned: make(chan turn, 1)}
+	d.ask(q)
+	if errors.Is(q.err, ErrAway) {
+		return nil, q.err
+	}
+	if q.err != nil && !errors.Is(q.err, redis.Nil) {
+		if lost != nil {
+			lost.once.Store(true)
+		}
+		return nil, fmt.Errorf("ask redis: %w", q.err)
+	}
+	return q.value, nil
 }
 
 // failed stops the asking, at the first failure: a request may ask several questions, and all of them together must not

@@ -1,6 +1,7 @@
 package redisdb_test
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"strings"
@@ -48,6 +49,40 @@ func TestAwayIsSaidAtOnceAndEnds(t *testing.T) {
 	}
 	if db.Generation() == before {
 		t.Error("the generation stands though redis was away")
+	}
+}
+
+// A request that asks three servers that hang must not wait for each of them.
+func TestOneRequestWaitsOnce(t *testing.T) {
+	t.Parallel()
+	ctx := context.WithValue(t.Context(), redisdb.LostKey{}, &redisdb.Lost{})
+	script := redis.NewScript("return ARGV[1]")
+	var dbs []*redisdb.DB
+	for range 3 {
+		server := redistest.Start(t)
+		db, err := redisdb.Open(server.URL(), slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := db.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		if _, err := db.Run(ctx, script, nil, "x"); err != nil {
+			t.Fatal(err)
+		}
+		server.Stop()
+		dbs = append(dbs, db)
+	}
+	for i, db := range dbs {
+		_, err := db.Run(ctx, script, nil, "x")
+		if err == nil || errors.Is(err, redisdb.ErrAway) != (i > 0) {
+			t.Errorf("question %d: %v", i+1, err)
+		}
+		if up := i > 0; db.Up() != up {
+			t.Errorf("server %d is up: %v; one that was not asked is not away", i+1, db.Up())
+		}
 	}
 }
 

@@ -25,6 +25,7 @@ type settings struct {
 	images string
 	limit  time.Duration
 	extra  string
+	remove bool
 }
 
 func parse(args []string) (settings, error) {
@@ -37,6 +38,7 @@ func parse(args []string) (settings, error) {
 	f.StringVar(&s.images, "images", "", "a folder of OCI archives (*.tar) that the real node shall have")
 	f.DurationVar(&s.limit, "within", 3*time.Minute, "give up when it is not ready by then")
 	f.StringVar(&s.extra, "apiserver-flags", "", "more flags of the API server, separated by spaces")
+	f.BoolVar(&s.remove, "remove", false, "remove the folder at the end")
 	if err := f.Parse(args); err != nil {
 		return s, err
 	}
@@ -98,6 +100,9 @@ func keep(s settings, start func(context.Context, *crew) (report, error)) error 
 		obey(os.Stdin, c)
 	}()
 	c.serve()
+	if s.remove && err == nil { // the logs say why where there is an error
+		err = os.RemoveAll(s.dir)
+	}
 	return err
 }
 

@@ -1,8 +1,12 @@
 package pgtest
 
 import (
+	"bytes"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strconv"
+	"syscall"
 	"testing"
 )
 
@@ -32,3 +36,45 @@ func (c *Cluster) Promote() {
 
 // Kill ends the server at once, as a crash does.
 func (c *Cluster) Kill() { c.Stop("immediate") }
+
+// Freeze stops all processes of the server where they are, until thaw is called or the test ends: it holds its
+// connections, and answers nothing.
+func (c *Cluster) Freeze() (thaw func()) {
+	c.tb.Helper()
+	text, err := os.ReadFile(filepath.Join(c.Dir, "postmaster.pid"))
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	first, _, _ := bytes.Cut(text, []byte("\n"))
+	master, err := strconv.Atoi(string(first))
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	stopped := []int{master}
+	c.signal(master, syscall.SIGSTOP)
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", master, master))
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	for _, field := range bytes.Fields(children) {
+		if pid, err := strconv.Atoi(string(field)); err == nil {
+			c.signal(pid, syscall.SIGSTOP)
+			stopped = append(stopped, pid)
+		}
+	}
+	thaw = func() {
+		for _, pid := range stopped {
+			c.signal(pid, syscall.SIGCONT)
+		}
+		stopped = nil
+	}
+	c.tb.Cleanup(func() { thaw() })
+	return thaw
+}
+
+// signal sends a signal to a process of the server's. One that has ended needs none.
+func (c *Cluster) signal(pid int, s syscall.Signal) {
+	if err := syscall.Kill(pid, s); err != nil && err != syscall.ESRCH {
+		c.tb.Errorf("signal %d: %v", pid, err)
+	}
+}

@@ -18,6 +18,10 @@ func looks() []Action {
 		{ID: "incidents", Title: "Incidents and decision", Key: "5", Command: "incident list", Op: console.GetIncidents, page: "incidents"},
 		{ID: "audit", Title: "Audit log", Key: "8", Command: "audit", Op: console.GetAudit, page: "audit"},
 		{ID: "logs", Title: "Follow the logs", Key: "l", Command: "logs", page: "logs", args: logArgs},
+		{ID: "logs.release", Title: "Follow the logs of the whole release", Key: "L", Command: "logs", page: "logs", args: releaseLogArgs, enabled: mayFollowRelease},
+		{ID: "logs.previous", Title: "Log of the pod's life before this one", Key: "v", Command: "cluster logs", page: "logs", args: previousArgs, enabled: mayLookBack},
+		{ID: "cluster", Title: "Events, nodes and autoscalers", Key: "e", Command: "cluster events", page: "cluster", enabled: onCluster},
+		{ID: "target", Title: "Go to another context, namespace or service", Key: "0", Command: "cluster targets", page: "target", enabled: onCluster},
 	}
 }
 
@@ -59,6 +63,35 @@ func incidentArg(s State) []string {
 		return nil
 	}
 	return []string{s.Incident}
+}
+
+func releaseLogArgs(s State) []string { return []string{"-f", "--release", s.Release} }
+
+func mayFollowRelease(s State) string {
+	if s.Release == "" {
+		return "no release is selected"
+	}
+	return ""
+}
+
+func previousArgs(s State) []string { return []string{"--previous", s.Instance} }
+
+func mayLookBack(s State) string {
+	if why := onCluster(s); why != "" || s.Instance != "" {
+		return why
+	}
+	return "no pod is selected"
+}
+
+// onCluster is why there is no cluster to look at, if so.
+func onCluster(s State) string {
+	switch {
+	case s.Snap == nil || s.Snap.Status == nil:
+		return "nothing is known of the service yet"
+	case s.Snap.Status.Platform != "kubernetes":
+		return "the service does not run on Kubernetes"
+	}
+	return ""
 }
 
 func logArgs(s State) []string {

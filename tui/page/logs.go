@@ -14,6 +14,7 @@ import (
 // Logs follows what instances write.
 type Logs struct {
 	view   func() store.TailView
+	note   string
 	query  console.LogQuery
 	filter string
 	back   int // lines between the newest and the last one on the screen; 0 follows
@@ -23,7 +24,7 @@ type Logs struct {
 }
 
 // NewLogs makes the page over a tail.
-func NewLogs(t *store.Tail) *Logs { return &Logs{view: t.View, query: t.Query} }
+func NewLogs(t *store.Tail) *Logs { return &Logs{view: t.View, note: t.Note, query: t.Query} }
 
 // Filter shows only lines in which the text occurs.
 func (p *Logs) Filter(text string) { p.filter, p.back = strings.ToLower(text), 0 }
@@ -95,6 +96,8 @@ func (p *Logs) panel(v store.TailView, n int, c Context) widget.Panel {
 	}
 	state, role := c.G.OK+" following", theme.OK
 	switch {
+	case p.note != "":
+		state, role = p.note, theme.Warn
 	case v.Problem != "":
 		state, role = c.G.Warn+" "+v.Problem, theme.Warn
 	case p.back > 0:

@@ -34,6 +34,8 @@ type Feed struct {
 	focus string // the rollout whose timeline is wanted
 	fresh bool   // a new connection: the past must be asked for
 
+	clusterBegun bool
+
 	news  chan struct{} // something changed
 	ask   chan struct{} // lists are out of date
 	retry chan struct{} // a person does not want to wait

@@ -45,6 +45,10 @@ type Snapshot struct {
 	Timeline  console.Timeline
 	Series    Series
 
+	Cluster        *console.ClusterView // nil until somebody has looked, and where there is no cluster
+	ClusterVersion uint64               // grows when Cluster changed
+	ClusterProblem string               // why Cluster is not the newest
+
 	InstancesVersion uint64 // grows when Instances changed
 	SeriesVersion    uint64 // grows when Series changed
 }

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"errors"
+	"iter"
 	"sync"
 	"time"
 
@@ -14,11 +16,13 @@ const maxLines = 5000
 // Tail follows log lines, keeping the newest few thousand.
 type Tail struct {
 	Query console.LogQuery
-	port  console.Port
+	Note  string // what is special about it, such as that it is the log of a life that is over
+	lines func(ctx context.Context) iter.Seq2[console.LogLine, error]
+	once  bool // what comes is all there is: it is not asked for again
 	wake  func()
 
 	mu      sync.Mutex
-	lines   []console.LogLine
+	kept    []console.LogLine
 	version uint64
 	problem string
 	news    chan struct{}
@@ -34,7 +38,15 @@ type TailView struct {
 // NewTail makes a tail of the lines the query chooses.
 func NewTail(port console.Port, q console.LogQuery, wake func()) *Tail {
 	q.Follow = true
-	return &Tail{Query: q, port: port, wake: wake, news: make(chan struct{}, 1)}
+	read := func(ctx context.Context) iter.Seq2[console.LogLine, error] { return port.Logs(ctx, q) }
+	return &Tail{Query: q, lines: read, wake: wake, news: make(chan struct{}, 1)}
+}
+
+// NewPrevious makes a tail of what a pod's containers wrote in their lives before the present ones.
+func NewPrevious(c console.Cluster, pod string, lines int, wake func()) *Tail {
+	q := console.PodLogQuery{Pod: pod, Lines: lines, Previous: true}
+	read := func(ctx context.Context) iter.Seq2[console.LogLine, error] { return c.PodLogs(ctx, q) }
+	return &Tail{Query: console.LogQuery{Instance: pod}, Note: "the life before this one", lines: read, once: true, wake: wake, news: make(chan struct{}, 1)}
 }
 
 // Run follows until the context ends, taking the stream up again when it breaks.
@@ -58,6 +70,9 @@ func (t *Tail) Run(ctx context.Context) {
 	defer wg.Wait()
 	for wait := firstWait; ctx.Err() == nil; wait = min(wait*2, longWait) {
 		err := t.read(ctx)
+		if t.once && errors.Is(err, errEnded) {
+			return
+		}
 		t.set(func() { t.problem, _ = words(err) })
 		select {
 		case <-ctx.Done():
@@ -71,7 +86,7 @@ func (t *Tail) read(ctx context.Context) error {
 	if v := t.View(); len(v.Lines) > 0 {
 		seen = v.Lines[len(v.Lines)-1].At
 	}
-	for line, err := range t.port.Logs(ctx, t.Query) {
+	for line, err := range t.lines(ctx) {
 		if err != nil {
 			return err
 		}
@@ -82,9 +97,9 @@ func (t *Tail) read(ctx context.Context) error {
 		t.set(func() {
 			t.problem = ""
 			t.version++
-			t.lines = append(t.lines, line)
-			if len(t.lines) >= 2*maxLines {
-				t.lines = append(make([]console.LogLine, 0, 2*maxLines), t.lines[len(t.lines)-maxLines:]...)
+			t.kept = append(t.kept, line)
+			if len(t.kept) >= 2*maxLines {
+				t.kept = append(make([]console.LogLine, 0, 2*maxLines), t.kept[len(t.kept)-maxLines:]...)
 			}
 		})
 	}
@@ -102,5 +117,5 @@ func (t *Tail) set(change func()) {
 func (t *Tail) View() TailView {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return TailView{Lines: t.lines[max(len(t.lines)-maxLines, 0):], Version: t.version, Problem: t.problem}
+	return TailView{Lines: t.kept[max(len(t.kept)-maxLines, 0):], Version: t.version, Problem: t.problem}
 }

@@ -12,13 +12,13 @@ import (
 
 // Server is a redis-server of the test's own, on a free port of loopback, without persistence.
 type Server struct {
-	t    *testing.T
+	t    testing.TB
 	port int
 	cmd  *exec.Cmd
 }
 
 // Start runs redis-server until the test ends.
-func Start(t *testing.T) *Server {
+func Start(t testing.TB) *Server {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -1,0 +1,52 @@
+package backupcmd
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// completionTime is how long a shell may be kept waiting for names.
+const completionTime = time.Second
+
+// completeBackups completes arguments from the IDs in the repository: one, or several different ones.
+func completeBackups(f *repoFlags, several bool) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 && !several {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
+		defer cancel()
+		heads, _, err := f.heads(ctx)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp // a shell's prompt is no place for errors
+		}
+		var out []string
+		for _, h := range slices.Backward(heads) {
+			if !slices.Contains(args, h.ID) {
+				out = append(out, h.ID+"\t"+when(h.Stopped)+" "+size(h.Bytes)+" "+h.Label)
+			}
+		}
+		return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+	}
+}
+
+// completeFlagBackups completes a flag's value likewise.
+func completeFlagBackups(cmd *cobra.Command, flag string, f *repoFlags) {
+	complete(cmd, flag, func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+		return completeBackups(f, false)(cmd, nil, word)
+	})
+}
+
+// completeWords completes a flag's value from a closed list.
+func completeWords(cmd *cobra.Command, flag string, words ...string) {
+	complete(cmd, flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func complete(cmd *cobra.Command, flag string, by cobra.CompletionFunc) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, by); err != nil {
+		panic(err) // a mistake in the wiring, which every test would meet
+	}
+}

@@ -1,0 +1,41 @@
+package backupcmd
+
+import (
+	"cmp"
+	"context"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/covetpy/covet/ops/backup"
+	"github.com/covetpy/covet/ops/recovery"
+)
+
+// environmentFlags are the repository's flags as the environment has them.
+func environmentFlags() *repoFlags {
+	f := &repoFlags{}
+	f.add(&cobra.Command{})
+	return f
+}
+
+// Look reads what the repository that the environment names holds.
+func Look(ctx context.Context) (recovery.Facts, error) {
+	f := environmentFlags()
+	f.attempts = 3 // whoever looks again soon needs no patience
+	r, err := f.open(ctx)
+	if err != nil {
+		return recovery.Facts{}, err
+	}
+	return recovery.Look(ctx, r, f.service, backup.SystemID(0), time.Now().UTC())
+}
+
+// Database is the server that the environment names; empty where it names none.
+func Database() string {
+	f := &repoFlags{databaseURL: cmp.Or(os.Getenv("BACKUP_DATABASE_URL"), os.Getenv("DATABASE_URL"))}
+	dsn, err := f.database()
+	if err != nil {
+		return ""
+	}
+	return dsn
+}

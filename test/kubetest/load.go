@@ -1,0 +1,89 @@
+package kubetest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Load asks a web server of a real node again and again, about 300 times a second: half of it over connections that are kept,
+// half over new ones.
+type Load struct {
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu     sync.Mutex
+	served map[string]int // by the answer, which is the version
+	failed map[string]int // by the reason
+}
+
+// StartLoad begins to ask. Stop ends it.
+func (c *Cluster) StartLoad(url string) *Load {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &Load{cancel: cancel, served: map[string]int{}, failed: map[string]int{}}
+	for i := range 8 {
+		client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DialContext: c.Dial, DisableKeepAlives: i%2 == 0}}
+		l.wg.Go(func() {
+			defer client.CloseIdleConnections()
+			tick := time.NewTicker(25 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-tick.C:
+					l.count(visit(client, url))
+				}
+			}
+		})
+	}
+	return l
+}
+
+func (l *Load) count(answer string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.failed[err.Error()]++
+		return
+	}
+	l.served[strings.TrimSpace(answer)]++
+}
+
+func visit(client *http.Client, url string) (string, error) {
+	resp, err := client.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s", resp.Status)
+	}
+	return string(body), err
+}
+
+// Served is how many requests a version has answered.
+func (l *Load) Served(version string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.served[version]
+}
+
+// Counts are the answers by version, and the failures by reason.
+func (l *Load) Counts() (served, failed map[string]int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.served), maps.Clone(l.failed)
+}
+
+// Stop ends the load, after the requests in flight.
+func (l *Load) Stop() {
+	l.cancel()
+	l.wg.Wait()
+}

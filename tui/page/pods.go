@@ -1,0 +1,368 @@
+package page
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/covetpy/covet/ops/console"
+	"github.com/covetpy/covet/tui/action"
+	"github.com/covetpy/covet/tui/theme"
+	"github.com/covetpy/covet/tui/widget"
+)
+
+// podOrder is a way to sort pods.
+type podOrder struct {
+	name string
+	less func(a, b *console.Pod) int
+}
+
+func podOrders() []podOrder {
+	return []podOrder{
+		{"trouble first", func(a, b *console.Pod) int { return podTrouble(a) - podTrouble(b) }},
+		{"name", func(a, b *console.Pod) int { return cmp.Compare(a.Name, b.Name) }},
+		{"release", func(a, b *console.Pod) int { return cmp.Compare(a.Release, b.Release) }},
+		{"restarts", func(a, b *console.Pod) int { return cmp.Compare(b.Restarts, a.Restarts) }},
+		{"node", func(a, b *console.Pod) int { return cmp.Compare(a.Node, b.Node) }},
+		{"newest", func(a, b *console.Pod) int { return b.CreatedAt.Compare(a.CreatedAt) }},
+	}
+}
+
+// podTrouble orders pods, worst first.
+func podTrouble(p *console.Pod) int {
+	switch {
+	case podReady(p):
+		return 4
+	case p.Phase == "Terminating":
+		return 3
+	case p.Phase == "Running":
+		return 1
+	case p.Phase == "Pending", p.Phase == "ContainerCreating":
+		return 2
+	}
+	return 0
+}
+
+func podReady(p *console.Pod) bool {
+	return p.Phase == "Running" && p.Ready == len(p.Containers) && p.Ready > 0
+}
+
+func podSign(p *console.Pod, c Context) sign {
+	s := sign{c.G.Bad, p.Phase, theme.Bad}
+	switch {
+	case podReady(p):
+		s = sign{c.G.OK, "Running", theme.OK}
+	case podTrouble(p) == 3:
+		s = sign{c.G.Down, p.Phase, theme.Muted}
+	case podTrouble(p) == 2:
+		s = sign{c.G.Wait, p.Phase, theme.Info}
+	case podTrouble(p) == 1:
+		s = sign{c.G.Warn, "not ready", theme.Warn}
+	}
+	return s
+}
+
+// Pods lists the service's pods on Kubernetes. Like Instances it draws only the rows on the screen, and sorts and filters only
+// when there is something new to sort.
+type Pods struct {
+	list   widget.List
+	height int
+	filter string
+	order  int
+	open   bool
+	zoomed bool
+	picked string
+
+	rows []*console.Pod
+	made made
+}
+
+// NewPods makes the page.
+func NewPods() *Pods { return &Pods{} }
+
+// Filter shows only pods in which the text occurs.
+func (p *Pods) Filter(text string) { p.filter = strings.ToLower(text) }
+
+func (p *Pods) arrange(c Context) {
+	want := made{c.Snap.ClusterVersion, p.filter, p.order}
+	if p.rows != nil && want == p.made {
+		return
+	}
+	p.made = want
+	p.rows = p.rows[:0]
+	if c.Snap.Cluster == nil {
+		return
+	}
+	pods := c.Snap.Cluster.Pods
+	p.rows = slices.Grow(p.rows, len(pods))
+	for i := range pods {
+		if p.filter == "" || podMatches(&pods[i], p.filter) {
+			p.rows = append(p.rows, &pods[i])
+		}
+	}
+	by := podOrders()[p.order].less
+	slices.SortFunc(p.rows, func(a, b *console.Pod) int { return cmp.Or(by(a, b), cmp.Compare(a.Name, b.Name)) })
+	if at := slices.IndexFunc(p.rows, func(pod *console.Pod) bool { return pod.Name == p.picked }); at >= 0 {
+		p.list.Cursor = at
+	}
+}
+
+func podMatches(p *console.Pod, filter string) bool {
+	for _, s := range []string{p.Name, p.Release, p.Phase, p.Reason, p.Node, p.IP} {
+		if strings.Contains(strings.ToLower(s), filter) {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *Pods) selected(c Context) *console.Pod {
+	p.arrange(c)
+	if len(p.rows) == 0 {
+		return nil
+	}
+	return p.rows[min(max(p.list.Cursor, 0), len(p.rows)-1)]
+}
+
+// Selection is the pod under the cursor.
+func (p *Pods) Selection(c Context) action.Selection {
+	if pod := p.selected(c); pod != nil {
+		return action.Selection{Instance: pod.Name, Release: pod.Release}
+	}
+	return action.Selection{}
+}
+
+// Key moves the cursor, sorts, opens and closes the detail.
+func (p *Pods) Key(key string, c Context) bool {
+	p.arrange(c)
+	switch {
+	case p.list.Key(key, len(p.rows), p.height):
+		if pod := p.selected(c); pod != nil {
+			p.picked = pod.Name
+		}
+	case key == "s":
+		p.order = (p.order + 1) % len(podOrders())
+	case key == "enter" && len(p.rows) > 0:
+		p.open = true
+	case key == "esc" && p.open:
+		p.open = false
+	case key == "z":
+		p.zoomed = !p.zoomed
+	default:
+		return false
+	}
+	return true
+}
+
+// Draw draws the list, with the selected pod beside it where there is room.
+func (p *Pods) Draw(r widget.Region, c Context) {
+	if Small(r) {
+		p.table(r, c)
+		return
+	}
+	if p.open && !Wide(r) {
+		drawPod(r, c, p.selected(c), true)
+		return
+	}
+	left := r
+	if Wide(r) && !p.zoomed {
+		left = r.Sub(0, 0, r.W*3/5, r.H)
+		defer drawPod(r.Sub(left.W, 0, r.W-left.W, r.H), c, p.selected(c), p.open)
+	}
+	state, role := p.counted(c)
+	foot := "s sorts " + c.G.Dot + " enter opens " + c.G.Dot + " l log " + c.G.Dot + " L all of the release " + c.G.Dot + " v the life before"
+	p.table(widget.Panel{Title: "pods", State: state, Role: role, Note: "by " + podOrders()[p.order].name, Foot: foot, Focus: true}.Draw(left, c.G), c)
+}
+
+func (p *Pods) counted(c Context) (string, theme.Role) {
+	p.arrange(c)
+	if c.Snap.ClusterProblem != "" {
+		return c.G.Warn + " " + c.Snap.ClusterProblem, theme.Warn
+	}
+	if p.filter == "" || c.Snap.Cluster == nil {
+		return strconv.Itoa(len(p.rows)), theme.Muted
+	}
+	return fmt.Sprintf("%d of %d", len(p.rows), len(c.Snap.Cluster.Pods)), theme.Muted
+}
+
+func (p *Pods) table(r widget.Region, c Context) {
+	p.arrange(c)
+	head := 1
+	if r.H < 4 {
+		head = 0
+	}
+	p.height = max(r.H-head, 1)
+	from, to := p.list.Fit(len(p.rows), p.height)
+	slots := widget.Layout(podColumns(p.rows[from:to]), r.W)
+	if head == 1 {
+		widget.Heads(r, 0, slots, c.G)
+	}
+	if len(p.rows) == 0 {
+		hint(r, p.none(c))
+	}
+	for i := from; i < to; i++ {
+		podRow(r, head+i-from, c, slots, p.rows[i], i == p.list.Cursor)
+	}
+}
+
+func (p *Pods) none(c Context) string {
+	switch {
+	case c.Snap.Cluster == nil && c.Snap.ClusterProblem != "":
+		return c.Snap.ClusterProblem
+	case c.Snap.Cluster == nil:
+		return "asking the cluster"
+	case len(c.Snap.Cluster.Pods) == 0:
+		return "no pod runs"
+	}
+	return "no pod has " + strconv.Quote(p.filter) + " in it " + c.G.Dot + " esc shows all"
+}
+
+func podColumns(rows []*console.Pod) []widget.Column {
+	name, release, state, node := 8, 7, 10, 4
+	for _, p := range rows {
+		name, release = max(name, widget.Width(p.Name)), max(release, widget.Width(p.Release))
+		state, node = max(state, widget.Width(p.Phase)+2), max(node, widget.Width(p.Node))
+	}
+	return []widget.Column{
+		{Title: "", Width: 1}, {Title: "POD", Width: min(name, 40)}, {Title: "STATUS", Width: min(state, 20)}, {Title: "READY", Width: 5, Right: true, Rank: 4},
+		{Title: "RELEASE", Width: min(release, 16), Rank: 2}, {Title: "RST", Width: 4, Right: true, Rank: 3}, {Title: "TRAFFIC", Width: 7, Rank: 5},
+		{Title: "NODE", Width: min(node, 24), Rank: 6}, {Title: "AGE", Width: 6, Right: true, Rank: 5}, {Title: "REASON", Width: 16, Rank: 1, Grow: true},
+	}
+}
+
+func podRow(r widget.Region, y int, c Context, slots []widget.Slot, p *console.Pod, chosen bool) {
+	for _, slot := range slots {
+		role, text := podCell(p, slot.Title, c)
+		if slot.Title == "" && chosen {
+			role, text = theme.Accent, c.G.Select
+		}
+		slot.Cell(r, y, role, text, c.G)
+	}
+	if chosen {
+		r.Choose(y)
+	}
+}
+
+func podCell(p *console.Pod, column string, c Context) (theme.Role, string) {
+	switch column {
+	case "POD":
+		return theme.Text, p.Name
+	case "STATUS":
+		s := podSign(p, c)
+		return s.role, s.String()
+	case "READY":
+		return theme.Text, fmt.Sprintf("%d/%d", p.Ready, len(p.Containers))
+	case "RELEASE":
+		if c.Snap.Status != nil && p.Release == c.Snap.Status.Stable {
+			return theme.Stable, p.Release
+		}
+		return theme.Candidate, p.Release
+	case "RST":
+		return restartRole(p.Restarts), strconv.Itoa(p.Restarts)
+	case "TRAFFIC":
+		if p.Traffic {
+			return theme.OK, "yes"
+		}
+		return theme.Muted, "no"
+	case "NODE":
+		return theme.Muted, p.Node
+	case "AGE":
+		return theme.Muted, since(p.CreatedAt, c.Now)
+	case "REASON":
+		return theme.Warn, p.Reason
+	}
+	return theme.Text, ""
+}
+
+// drawPod draws all there is to know of one pod.
+func drawPod(r widget.Region, c Context, p *console.Pod, focus bool) {
+	if p == nil {
+		hint(widget.Panel{Title: "pod"}.Draw(r, c.G), "no pod is selected")
+		return
+	}
+	s := podSign(p, c)
+	in := widget.Panel{Title: p.Name, State: s.String(), Role: s.role, Focus: focus, Foot: "l follows its log " + c.G.Dot + " v the life before " + c.G.Dot + " esc back"}.Draw(r, c.G)
+	traffic := "no EndpointSlice of the service holds it as ready"
+	if p.Traffic {
+		traffic = "yes, by " + c.Snap.Cluster.Traffic
+	}
+	facts := []fact{
+		{"release", p.Release, theme.Text}, {"workload", p.Workload, theme.Text}, {"reason", p.Reason, theme.Warn}, {"traffic", traffic, theme.Text},
+		{"node", p.Node, theme.Text}, {"address", p.IP, theme.Text}, {"age", since(p.CreatedAt, c.Now), theme.Text},
+		{"restarts", strconv.Itoa(p.Restarts), restartRole(p.Restarts)},
+	}
+	for _, k := range p.Containers {
+		facts = append(facts, fact{"container", containerWords(k, c), containerRole(k)}, fact{"image", k.Image, theme.Muted}, fact{"runs", k.ImageID, theme.Muted})
+	}
+	y := drawFacts(in, 0, facts)
+	drawPodEvents(in, y+1, c, p)
+}
+
+// fact is a line of a detail: a name and a text that may wrap.
+type fact struct {
+	name, text string
+	role       theme.Role
+}
+
+// drawFacts draws those that have a text, and returns the row after them.
+func drawFacts(r widget.Region, y int, facts []fact) int {
+	for _, f := range facts {
+		if f.text == "" {
+			continue
+		}
+		r.Put(0, y, theme.Muted, f.name)
+		for _, l := range widget.Wrap(f.text, r.W-11) {
+			r.Put(11, y, f.role, l)
+			y++
+		}
+	}
+	return y
+}
+
+func containerWords(k console.Container, c Context) string {
+	text := fmt.Sprintf("%s: %s", k.Name, or(k.Reason, k.State))
+	if k.Restarts > 0 {
+		text += fmt.Sprintf(", %d restarts, last exit %d", k.Restarts, k.ExitCode)
+		if !k.EndedAt.IsZero() {
+			text += " " + since(k.EndedAt, c.Now) + " ago"
+		}
+	}
+	return text
+}
+
+func containerRole(k console.Container) theme.Role {
+	if k.Ready {
+		return theme.OK
+	}
+	return theme.Warn
+}
+
+// drawPodEvents draws the events about the pod, as many as there is room for.
+func drawPodEvents(r widget.Region, y int, c Context, p *console.Pod) {
+	if r.H-y < 2 {
+		return
+	}
+	r.Put(0, y, theme.Muted, "events")
+	drawn := 0
+	for i := range c.Snap.Cluster.Events {
+		e := &c.Snap.Cluster.Events[i]
+		if e.Object != "Pod/"+p.Name || y+1 >= r.H {
+			continue
+		}
+		y++
+		drawn++
+		r.PutCut(0, y, r.W, eventRole(e), fmt.Sprintf("%s %s %s", since(e.At, c.Now), e.Reason, e.Message), c.G.Ellipsis)
+	}
+	if drawn == 0 {
+		r.Put(0, y+1, theme.Muted, "none is kept")
+	}
+}
+
+func eventRole(e *console.ClusterEvent) theme.Role {
+	if e.Warning {
+		return theme.Warn
+	}
+	return theme.Text
+}

@@ -4,9 +4,9 @@
 package backup
 
 import (
+	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -78,7 +78,7 @@ func (a *arena) fill(scale int) {
 		a.b.Fatal(err)
 	}
 	a.bytes = n
-	fmt.Printf("# database of %d MB, PostgreSQL %s, versitygw over TLS; all run in turn on one machine\n", n/1_000_000, a.pg.One("show server_version"))
+	fmt.Printf("# database of %d MB, PostgreSQL %s, versitygw over TLS; all run in turn on one machine\n", n/1_000_000, a.pg.Value("SHOW server_version"))
 }
 
 // turn lets a tool archive the server's log, and no other.
@@ -93,10 +93,17 @@ func (a *arena) turn(t *tool) {
 		return
 	}
 	last := a.pg.One("SELECT pg_walfile_name(pg_switch_wal())")
-	pgtest.Eventually(a.b, t.name+" archives", func() bool {
-		ready, err := filepath.Glob(filepath.Join(a.pg.Dir, "pg_wal", "archive_status", last+".ready"))
-		return err == nil && len(ready) == 0 && a.pg.One("SELECT last_archived_wal >= $1 FROM pg_stat_archiver", last) == "true"
-	})
+	for deadline := time.Now().Add(90 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		_, err := os.Stat(a.status(last + ".ready"))
+		if err != nil && a.pg.One("SELECT last_archived_wal >= $1 FROM pg_stat_archiver", last) == "true" {
+			return
+		}
+		if time.Now().After(deadline) {
+			log := a.pg.Log()
+			t.fail(t.push, errors.New("it doesn't archive"), []byte(log[max(0, len(log)-300):]))
+			return
+		}
+	}
 }
 
 func (a *arena) fullBackups() {

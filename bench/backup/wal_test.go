@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/covetpy/covet/ops/backup"
 	pgtest "github.com/covetpy/covet/test/pg"
 )
 
@@ -70,7 +72,7 @@ func (r *restored) start() error {
 	err := cmd.Run()
 	if err != nil {
 		text, readErr := os.ReadFile(r.logFile())
-		return fmt.Errorf("%w %w: %s", err, readErr, text[max(0, len(text)-800):])
+		return fmt.Errorf("%w: %s", errors.Join(err, readErr), text[max(0, len(text)-300):])
 	}
 	return nil
 }
@@ -98,7 +100,7 @@ func (a *arena) log() {
 	}
 	a.reportDrain(len(names))
 	a.reportOnes()
-	a.replays(len(names))
+	a.replays()
 }
 
 // write16MB makes the server write the wanted number of segments.
@@ -267,11 +269,38 @@ func (a *arena) reportOnes() {
 	}
 }
 
+// since lists the segments that the replay needs besides those that wait: the backup lies a few before them.
+func (a *arena) since(first string) (names []string) {
+	a.b.Helper()
+	files, err := filepath.Glob(filepath.Join(a.pg.Dir, "pg_wal", "0*"))
+	if err != nil {
+		a.b.Fatal(err)
+	}
+	s, err := backup.ParseSegment(first, 16<<20)
+	if err != nil {
+		a.b.Fatal(err)
+	}
+	for _, f := range files {
+		name := filepath.Base(f)
+		n, err := backup.ParseSegment(name, 16<<20)
+		if err == nil && n.No+4 >= s.No && a.known(name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// known says whether PostgreSQL has finished a segment.
+func (a *arena) known(name string) bool {
+	files, err := filepath.Glob(a.status(name + ".*"))
+	return err == nil && len(files) > 0
+}
+
 var redoDone = regexp.MustCompile(`redo done .* elapsed: ([0-9.]+) s`)
 
 // replays restores the same backup with each tool's restore_command, and with a plain copy from a folder, which is the
 // limit, and measures how fast the log is replayed.
-func (a *arena) replays(n int) {
+func (a *arena) replays() {
 	a.b.Helper()
 	ours := a.tools[0]
 	a.turn(ours) // its backup was removed with the rest
@@ -281,6 +310,7 @@ func (a *arena) replays(n int) {
 	a.turn(&tool{name: "nobody"})
 	a.write16MB()
 	names := a.ready()
+	since := a.since(names[0])
 	folder := filepath.Join(a.dir, "copies")
 	must(a.b, a.command("mkdir -p "+folder+" && cp pg_wal/0* "+folder))
 	contenders := []*tool{{name: "cp", restore: ours.restore, fetch: "cp " + folder + "/%f %p", results: map[string]result{}}}
@@ -288,7 +318,7 @@ func (a *arena) replays(n int) {
 		if t.fetch == "" || t.out {
 			continue
 		}
-		for _, name := range names {
+		for _, name := range since {
 			if !a.try(t, strings.ReplaceAll(t.push, "%p", "pg_wal/"+name)) {
 				break
 			}
@@ -301,7 +331,6 @@ func (a *arena) replays(n int) {
 		}
 	}
 	a.reportReplay(contenders[1:], contenders[0], len(names))
-	_ = n
 }
 
 func (a *arena) replay(t *tool) {

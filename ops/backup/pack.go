@@ -13,6 +13,10 @@ const (
 	UnitSize  = 256 << 10 // what is compressed at once, before compression
 	PackSize  = 48 << 20  // at which a pack is closed
 
+	// The manifest is in memory, and has a line for each unit: a very large cluster gets larger ones.
+	largeCluster  = 128 << 30
+	largeUnitSize = 1 << 20
+
 	maxUnit = 16 << 20
 	maxPack = 1 << 30
 )

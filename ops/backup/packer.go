@@ -28,7 +28,7 @@ type packer struct {
 	limit  int64
 
 	packs  []Pack
-	units  map[uint32]Unit // by unit id; Pack is an index into packs
+	units  []Unit // by unit id; Pack is an index into packs
 	stored atomic.Int64
 
 	open *openPack
@@ -47,7 +47,7 @@ type openPack struct {
 }
 
 func newPacker(ctx context.Context, c Cluster, codec Codec, backup string) *packer {
-	return &packer{ctx: ctx, c: c, codec: codec, backup: backup, limit: PackSize, units: map[uint32]Unit{}, slot: make(chan struct{}, 2)}
+	return &packer{ctx: ctx, c: c, codec: codec, backup: backup, limit: PackSize, slot: make(chan struct{}, 2)}
 }
 
 // add writes one unit. It is called from one goroutine.
@@ -58,6 +58,9 @@ func (p *packer) add(u packedUnit) error {
 		}
 	}
 	o := p.open
+	if n := int(u.id) + 1 - len(p.units); n > 0 { // workers finish in another order than they began
+		p.units = append(p.units, make([]Unit, n)...)
+	}
 	p.units[u.id] = Unit{Pack: uint32(len(p.packs)), Off: uint32(o.size), Len: uint32(len(u.enc)), Raw: u.raw, Hash: u.hash}
 	o.index.add(len(u.enc), int(u.raw), u.hash, u.chunks)
 	if err := p.write(u.enc); err != nil {

@@ -40,6 +40,7 @@ type pipeline struct {
 	packer  *packer
 	meter   *meter
 	workers int
+	unit    int   // bytes that are compressed at once
 	spaces  *Head // for the tablespaces' locations
 
 	files     []File
@@ -62,7 +63,7 @@ func (p *pipeline) run(ctx context.Context) error {
 	p.free = make(chan *slab, 2*p.workers+1)
 	p.packed = make(chan packedUnit, p.workers)
 	for range cap(p.free) {
-		p.free <- &slab{buf: make([]byte, 0, UnitSize)}
+		p.free <- &slab{buf: make([]byte, 0, p.unit)}
 	}
 	var workers sync.WaitGroup
 	for range p.workers {
@@ -176,7 +177,7 @@ func (p *pipeline) send(ctx context.Context, s *slab) error {
 
 // work handles slabs until there are no more.
 func (p *pipeline) work(ctx context.Context) error {
-	acc := &unit{buf: make([]byte, 0, UnitSize)} // changed chunks among unchanged ones
+	acc := &unit{buf: make([]byte, 0, p.unit)} // changed chunks among unchanged ones
 	whole := &unit{}
 	old := map[int64]oldChunk{}
 	for s := range p.slabs {
@@ -257,7 +258,7 @@ func (p *pipeline) flush(u *unit) error {
 	id := p.nextUnit.Add(1) - 1
 	dst, ok := p.bufs.Get().(*[]byte)
 	if !ok {
-		b := make([]byte, 0, UnitSize/2)
+		b := make([]byte, 0, p.unit/2)
 		dst = &b
 	}
 	enc, err := p.codec.Encode((*dst)[:0], u.buf)

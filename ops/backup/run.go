@@ -154,7 +154,7 @@ func (r *run) copy(ctx context.Context, prev *previous, total int64) error {
 	defer cancel()
 	codec := r.c.Sealer.sealing(r.Codec, false, nil)
 	p := &pipeline{
-		src: r.Source, codec: codec, prev: prev, meter: r.meter, workers: workers, spaces: &r.m.Head,
+		src: r.Source, codec: codec, prev: prev, meter: r.meter, workers: workers, unit: unitSize(total), spaces: &r.m.Head,
 		packer: newPacker(ctx, r.c, codec, r.m.ID),
 	}
 	if err := p.run(ctx); err != nil {
@@ -180,6 +180,13 @@ func (r *run) copy(ctx context.Context, prev *previous, total int64) error {
 		h.Bytes += f.Size
 	}
 	return nil
+}
+
+func unitSize(total int64) int {
+	if total > largeCluster {
+		return largeUnitSize
+	}
+	return UnitSize
 }
 
 // previous picks the newest backup that unchanged chunks can be taken from; nil where there is none.

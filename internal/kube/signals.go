@@ -65,7 +65,9 @@ func (l live) Snapshot() rollout.Snapshot {
 		lay := g.layout(at)
 		return rollout.Snapshot{At: at, Instances: g.instances(lay), Weights: g.weights(lay)}
 	})
-	seen.Health = l.port.driven().Last().Health
+	if e := l.port.driven(); e != nil {
+		seen.Health = e.Last().Health
+	}
 	return seen
 }
 

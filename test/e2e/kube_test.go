@@ -251,7 +251,9 @@ func TestKubernetesControllersTakeOver(t *testing.T) {
 		})
 	}
 	holder := func() string {
-		var l struct{ Spec struct{ HolderIdentity string } }
+		var l struct {
+			Spec struct{ HolderIdentity string }
+		}
 		if json.Unmarshal([]byte(s.get("/apis/coordination.k8s.io/v1/namespaces/"+s.namespace+"/leases/covet-web-driver")), &l) != nil {
 			return ""
 		}

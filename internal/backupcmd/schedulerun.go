@@ -134,7 +134,7 @@ func (f *scheduleRunFlags) leased(ctx context.Context, cmd *cobra.Command, repo 
 		return o, fmt.Errorf("find this machine's name: %w", err)
 	}
 	a := &backup.Attempt{Kind: string(k), Slot: slot, Began: now, Host: host}
-	says, err := f.do(ctx, cmd.ErrOrStderr(), c, k)
+	says, err := f.do(ctx, cmd.ErrOrStderr(), k)
 	a.Ended, a.OK, a.Says = time.Now().UTC(), err == nil, says
 	if err != nil {
 		a.Says = err.Error()
@@ -149,7 +149,7 @@ func (f *scheduleRunFlags) leased(ctx context.Context, cmd *cobra.Command, repo 
 }
 
 // do runs the job's command, with this one's flags, and says in a line what came of it.
-func (f *scheduleRunFlags) do(ctx context.Context, progress io.Writer, c Config, k recovery.Kind) (string, error) {
+func (f *scheduleRunFlags) do(ctx context.Context, progress io.Writer, k recovery.Kind) (string, error) {
 	switch k {
 	case recovery.Backup:
 		args := f.args()

@@ -2,6 +2,8 @@ package auth
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -173,7 +175,12 @@ func TestVerifyRefusesForgeries(t *testing.T) {
 	}
 	parts := strings.Split(good.AccessToken, ".")
 	other := strings.Split(sign(jwt.SigningMethodHS256, []byte("other key"), nil), ".")
+	ours, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, token := range map[string]string{
+		"alg RS256":      sign(jwt.SigningMethodRS256, ours, nil),
 		"alg none":       sign(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, nil),
 		"alg HS512":      sign(jwt.SigningMethodHS512, key, nil),
 		"wrong key":      sign(jwt.SigningMethodHS256, []byte("other key"), nil),

@@ -216,7 +216,11 @@ func (d *daemon) runEngine(context.Context) error {
 	if d.notify != nil {
 		h := &herald{keeper: d.keeper, environment: d.cfg.Environment, service: d.cfg.Service, notify: d.notify,
 			mark: markOf(d.cfg.DataDir), log: d.log.With("logger", "herald")}
-		d.running.Go(func() { d.finished("herald", h.run(ctx)) })
+		if err := h.begin(); err != nil {
+			d.finished("herald", err)
+		} else {
+			d.running.Go(func() { d.finished("herald", h.run(ctx)) })
+		}
 	}
 	d.running.Go(func() { d.finished("meter", d.meter.Run(ctx, d.cfg.DataDir, d.unkept)) })
 	return nil

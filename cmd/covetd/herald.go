@@ -27,6 +27,7 @@ type herald struct {
 	notify      func(context.Context, notice.Notice) error
 	mark        string // the file with the number of the last event that was told
 	log         *slog.Logger
+	after       journal.Seq // the last event that was told
 }
 
 // told are the kinds of events that somebody should hear of at night.
@@ -35,16 +36,17 @@ var told = map[journal.Kind]bool{
 	rollout.RolloutContained: true, rollout.RolloutAborting: true, rollout.RolloutEnded: true,
 }
 
-// run tells of each event once, and goes on where the process before stopped. What happened before there was a mark is
-// old.
+// begin finds where the process before stopped. What happened before there was a mark is old.
+func (h *herald) begin() (err error) {
+	h.after, err = h.last()
+	return err
+}
+
+// run tells of each event after where it begins, once.
 func (h *herald) run(ctx context.Context) error {
-	after, err := h.last()
-	if err != nil {
-		return err
-	}
 	for {
 		changed := h.keeper.Changed()
-		events, err := h.keeper.Since(ctx, after, int(^uint(0)>>1))
+		events, err := h.keeper.Since(ctx, h.after, int(^uint(0)>>1))
 		if err != nil {
 			return err
 		}
@@ -52,10 +54,10 @@ func (h *herald) run(ctx context.Context) error {
 			if err := h.tell(ctx, e); err != nil {
 				return err
 			}
-			after = e.Seq
+			h.after = e.Seq
 		}
 		if len(events) > 0 {
-			if err := h.note(after); err != nil {
+			if err := h.note(h.after); err != nil {
 				return err
 			}
 		}

@@ -38,6 +38,9 @@ func TestPeopleAreToldOnce(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		h := &herald{keeper: keeper, environment: "production", service: "shop", mark: filepath.Join(dir, "told"), log: slog.New(slog.DiscardHandler),
 			notify: func(_ context.Context, n notice.Notice) error { notices <- n; return nil }}
+		if err := h.begin(); err != nil {
+			t.Fatal(err)
+		}
 		var running sync.WaitGroup
 		running.Go(func() {
 			if err := h.run(ctx); !errors.Is(err, context.Canceled) {

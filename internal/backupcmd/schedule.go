@@ -41,7 +41,7 @@ configured schedule itself, and needs none of these. Any number of schedulers ma
 the repository lets one of them do each job.`,
 		Example: `  covetctl backup schedule
   covetctl backup schedule --format systemd
-  covetctl backup schedule --format kubernetes --image registry.example.com/covet:v1 | kubectl apply -f -`,
+  covetctl backup schedule --format kubernetes --image registry.example.com/covet:v1`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/covetpy/covet/server/ws"
 )
 
 // tick is how often a feed says something even when nothing is sold.
@@ -52,8 +53,8 @@ func (f *feed) listen() (events <-chan string, leave func()) {
 // close ends all feeds, because the process stops.
 func (f *feed) close(context.Context) { f.closeOnce.Do(func() { close(f.closing) }) }
 
-// each calls send for every event and tick until the client or the process goes; closing says which.
-func (f *feed) each(ctx context.Context, send func(text string) error) (closing bool) {
+// each calls send for every event and tick until the client or the process goes.
+func (f *feed) each(ctx context.Context, send func(text string) error) {
 	events, leave := f.listen()
 	defer leave()
 	t := time.NewTicker(tick)
@@ -65,12 +66,12 @@ func (f *feed) each(ctx context.Context, send func(text string) error) (closing 
 		case at := <-t.C:
 			text = "open at " + at.UTC().Format(time.TimeOnly)
 		case <-f.closing:
-			return true
+			return
 		case <-ctx.Done():
-			return false
+			return
 		}
 		if send(text) != nil {
-			return false
+			return
 		}
 	}
 }
@@ -90,16 +91,8 @@ func (f *feed) events(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func (f *feed) socket(w http.ResponseWriter, r *http.Request) {
-	c, err := websocket.Accept(w, r, nil)
-	if err != nil {
-		return // Accept has answered
-	}
-	ctx := c.CloseRead(r.Context())
-	status, reason := websocket.StatusNormalClosure, ""
-	if f.each(ctx, func(text string) error { return c.Write(ctx, websocket.MessageText, []byte(text)) }) {
-		status, reason = websocket.StatusGoingAway, "restarting"
-	}
-	// A client that has gone already cannot be told.
-	_ = c.Close(status, reason)
+// socket sends the feed over a WebSocket of the runtime's, which closes it with 1001 when the process stops.
+func (f *feed) socket(ctx context.Context, c *ws.Conn) error {
+	f.each(ctx, func(text string) error { return c.Write(ctx, websocket.MessageText, []byte(text)) })
+	return nil
 }

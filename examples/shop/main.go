@@ -33,7 +33,8 @@ func run(environ []string) int {
 	cfg, _, err := server.Load(server.Sources{
 		Environ: environ,
 		// A shop is a worker: what stands in front of it has done the waiting, and is the only one to talk to it.
-		Defaults: map[string]string{"SERVICE": "shop", "LISTEN": "127.0.0.1:8000", "DRAIN_DELAY": "0s", "IDLE_GRACE": "250ms"},
+		// All clients come from its address, too.
+		Defaults: map[string]string{"SERVICE": "shop", "LISTEN": "127.0.0.1:8000", "DRAIN_DELAY": "0s", "IDLE_GRACE": "250ms", "WEBSOCKET_PER_ADDRESS": "100000"},
 		Settings: opts.settings(),
 	})
 	if err != nil {
@@ -88,6 +89,6 @@ func newShop(srv *server.Server, opts options) {
 	r.Get("/api/orders/{id}", orders.show)
 	mountAccounts(r, orders)
 	r.Get("/feed", feed.events)
-	r.Get("/feed/ws", feed.socket)
+	r.Get("/feed/ws", srv.WebSockets().Feed(feed.socket).ServeHTTP)
 	r.Get("/export", export)
 }

@@ -35,7 +35,7 @@ kube: ## build the Kubernetes cluster of the tests, once for this machine (about
 
 .PHONY: test
 test: setup build kube ## run every test, with the race detector
-	@COVET_BIN=$(BIN) $(GO) test -race -shuffle=on -timeout 20m ./...
+	@COVET_BIN=$(BIN) $(GO) test -race -shuffle=on -timeout 40m ./...
 
 .PHONY: bench
 bench: build ## run the benchmarks; prints ratios against peers

@@ -119,38 +119,43 @@ func New(cfg Config, opts ...Option) (*Server, error) {
 	s.router.NotFound(notFound)
 	s.router.MethodNotAllowed(methodNotAllowed)
 	s.own = s.ownPages()
-	if err := s.openObservers(); err != nil {
-		return nil, err
-	}
-	s.openWebSockets()
-	if err := s.openAssets(); err != nil {
-		return nil, err
-	}
-	s.checkExternals()
-	if s.cross, err = newCrossOrigin(cfg.Security, s.metrics.registry); err != nil {
-		return nil, err
-	}
-	if err := s.openRedis(); err != nil {
-		return nil, err
-	}
-	if err := s.openDatabase(); err != nil {
-		return nil, err
-	}
-	if err := s.openCache(); err != nil {
-		return nil, err
-	}
-	if err := s.openJobs(); err != nil {
-		return nil, err
-	}
-	s.limits = s.newRateLimits()
-	if s.identity, err = s.openIdentity(o.users); err != nil {
-		return nil, err
-	}
-	s.logins = s.identity.pages()
-	if err := s.secure(); err != nil {
+	if err := s.openParts(o.users); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// openParts makes what the configuration asks for: those first that others stop before.
+func (s *Server) openParts(users auth.UserStore) (err error) {
+	if err := s.openObservers(); err != nil {
+		return err
+	}
+	s.openWebSockets()
+	if err := s.openAssets(); err != nil {
+		return err
+	}
+	s.checkExternals()
+	if s.cross, err = newCrossOrigin(s.cfg.Security, s.metrics.registry); err != nil {
+		return err
+	}
+	if err := s.openRedis(); err != nil {
+		return err
+	}
+	if err := s.openDatabase(); err != nil {
+		return err
+	}
+	if err := s.openCache(); err != nil {
+		return err
+	}
+	if err := s.openJobs(); err != nil {
+		return err
+	}
+	s.limits = s.newRateLimits()
+	if s.identity, err = s.openIdentity(users); err != nil {
+		return err
+	}
+	s.logins = s.identity.pages()
+	return s.secure()
 }
 
 // ownPages are answered by the runtime on the public listener, before any route of the application.

@@ -10,10 +10,15 @@ import (
 // Read runs f on a replica that has everything the context's session has written and is not far behind, or on the
 // primary. Where that server fails f is run again on another, so it must only read.
 func (d *DB) Read(ctx context.Context, f func(ctx context.Context, q Querier) error) error {
+	return d.persist(ctx, func() (error, bool) { return d.readOnce(ctx, f) })
+}
+
+// persist tries until it is done, each time after another look at the servers, for AcquireTimeout at most.
+func (d *DB) persist(ctx context.Context, try func() (err error, again bool)) error {
 	deadline := time.Now().Add(d.cfg.AcquireTimeout)
 	for {
 		changed := d.nextView()
-		err, again := d.readOnce(ctx, f)
+		err, again := try()
 		if !again {
 			return err
 		}

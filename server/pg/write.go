@@ -14,21 +14,7 @@ import (
 // demoted it waits for the next one, for AcquireTimeout at most, and runs f again: f must do nothing outside of its
 // transaction. A commit whose outcome is not known is never tried again: [ErrUnknownOutcome].
 func (d *DB) Write(ctx context.Context, f func(ctx context.Context, tx pgx.Tx) error) error {
-	deadline := time.Now().Add(d.cfg.AcquireTimeout)
-	for {
-		changed := d.nextView()
-		err, again := d.writeOnce(ctx, f)
-		if !again {
-			return err
-		}
-		d.doubt()
-		wait, cancel := context.WithDeadline(ctx, deadline)
-		waited := d.await(wait, changed)
-		cancel()
-		if waited != nil {
-			return errors.Join(err, ctx.Err())
-		}
-	}
+	return d.persist(ctx, func() (error, bool) { return d.writeOnce(ctx, f) })
 }
 
 // writeOnce runs the transaction on the primary that is known. again says that nothing was committed, and that another

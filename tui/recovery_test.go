@@ -227,7 +227,7 @@ func TestRestoreFromThePage(t *testing.T) {
 	s.press("S")
 	s.has("rs-1 is not finished")
 	s.press("R")
-	s.has("What is done is not done again")
+	s.has("step at which it stands")
 	later()
 	s.press("\r")
 	s.until("the restore to be taken up", func(string) bool {

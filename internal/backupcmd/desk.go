@@ -172,7 +172,7 @@ func (f *restoreFlags) forConsole(st console.Status, out *serviceResult) console
 		c.Warnings = append(c.Warnings, fmt.Sprintf("%s of writes are LOST: everything after the target, and what is written until the service has stopped.", loss))
 	}
 	for _, s := range out.Steps {
-		c.Steps = append(c.Steps, console.PlanStep{Do: s.Do, Touches: s.Touches, Duration: journal.Duration(s.Duration)})
+		c.Steps = append(c.Steps, console.PlanStep{Do: s.Do, Touches: s.Touches, Duration: journal.Duration(s.Duration.Std().Round(time.Second))})
 		c.Duration += journal.Duration(s.Duration)
 	}
 	c.Duration = journal.Duration(c.Duration.Std().Round(time.Second))

@@ -18,7 +18,7 @@ func (p *page) restore(r rollout.Restoring) {
 func restoreText(r rollout.Restoring) (tone render.Tone, text, next string) {
 	what := fmt.Sprintf("restore %s of %s:%s to %s", r.ID, r.Host, r.Place, r.Target)
 	if r.State == rollout.RestoreStands {
-		return render.Bad, fmt.Sprintf("%s STANDS at %q: %s", what, r.Step, r.Says),
+		return render.Bad, fmt.Sprintf("%s STANDS at: %s: %s", what, r.Step, r.Says),
 			fmt.Sprintf("covetctl restore resume %s goes on with it, covetctl restore abandon %s gives it up", r.ID, r.ID)
 	}
 	return render.Busy, fmt.Sprintf("%s is at work: %s", what, r.Step), fmt.Sprintf("covetctl restore status %s --watch", r.ID)

@@ -133,7 +133,7 @@ func (f *restoreFlags) runPlain(ctx context.Context, cmd *cobra.Command, c backu
 		return err
 	}
 	if last != nil {
-		out.ID, out.Place = last.ID, f.to+": "+last.Describe()+", which is continued"
+		out.ID, out.Place = last.ID, fmt.Sprintf("%s: an interrupted restore, which is continued: %s", f.to, last.Describe())
 	}
 	if f.plan {
 		return f.print(cmd.OutOrStdout(), out, out.table)

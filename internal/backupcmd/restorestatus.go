@@ -33,7 +33,7 @@ func standstill(o *restore.Operation) error {
 		return nil
 	}
 	at := o.Current()
-	return &exitError{fmt.Errorf("the restore %s stands at %q: %s\n%s\ncovetctl restore resume %s goes on, covetctl restore abandon %s gives it up",
+	return &exitError{fmt.Errorf("the restore %s stands at: %s: %s\n%s\ncovetctl restore resume %s goes on, covetctl restore abandon %s gives it up",
 		o.ID, at.Do, cmp.Or(o.Error, "the process that worked on it is gone"), left(o), o.ID, o.ID), exitHalfDone}
 }
 

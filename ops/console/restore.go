@@ -37,7 +37,7 @@ func sayRestore(e journal.Event) string {
 	case rollout.RestoreRuns:
 		return because(what, r.Step)
 	case rollout.RestoreStands:
-		return because(fmt.Sprintf("%s STOPPED at %q", what, r.Step), r.Says)
+		return because(fmt.Sprintf("%s STOPPED at: %s", what, r.Step), r.Says)
 	}
 	return because(what+" "+string(r.State), r.Says)
 }

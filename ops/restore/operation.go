@@ -114,11 +114,11 @@ func (o *Operation) Describe() string {
 	case o.Running():
 		return "at work: " + at.Do
 	case o.Error != "":
-		return fmt.Sprintf("stopped at %q: %s", at.Do, o.Error)
+		return fmt.Sprintf("stopped at: %s: %s", at.Do, o.Error)
 	case o.Elsewhere():
-		return fmt.Sprintf("at %q on %s, when it was last heard of", at.Do, o.Host)
+		return fmt.Sprintf("at work on %s when it was last heard of: %s", o.Host, at.Do)
 	}
-	return fmt.Sprintf("interrupted at %q", at.Do)
+	return "interrupted at: " + at.Do
 }
 
 // NewOperationID names an operation by its time.

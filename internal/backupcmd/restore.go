@@ -27,6 +27,7 @@ type restoreFlags struct {
 	workers                                              int
 	plan, delta, start                                   bool
 	withService                                          serviceFlags
+	notes                                                []string           // on stopping the service
 	replaced                                             *restore.Operation // interrupted, and given up by --delta
 	host                                                 Host
 }

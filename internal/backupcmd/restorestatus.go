@@ -242,6 +242,11 @@ func (r *serviceResult) table(w io.Writer) error {
 	if err := fields(w, "service", r.Service, "duration", fmt.Sprintf("about %s of the %s that are promised (%s)", r.Duration, r.Limit, r.Basis)); err != nil {
 		return err
 	}
+	for _, n := range r.Notes {
+		if err := fields(w, "note", n); err != nil {
+			return err
+		}
+	}
 	var lines [][]string
 	for i, s := range r.Steps {
 		took := ""

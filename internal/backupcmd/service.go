@@ -75,6 +75,7 @@ func (h Host) operations(named string) restore.Operations {
 type serviceResult struct {
 	result
 	Service   string             `json:"service"` // ENVIRONMENT/SERVICE
+	Notes     []string           `json:"notes,omitempty"`
 	Steps     []plannedStep      `json:"steps"`
 	Duration  string             `json:"duration"` // expected
 	Limit     string             `json:"rto"`
@@ -199,6 +200,7 @@ func (f *restoreFlags) planWithService(ctx context.Context, st console.Status, t
 		limit = conf.Objectives.RTO
 	}
 	out := &serviceResult{result: result{Plan: plan, Place: describeWithService(f.to, place), InTheWay: way}, Service: served(st), Basis: basis, Limit: limit.String()}
+	out.Notes = f.notes
 	out.Steps = f.steps(st, plan, took)
 	var total time.Duration
 	for _, s := range out.Steps {
@@ -216,11 +218,12 @@ func (f *restoreFlags) serviceInTheWay(ctx context.Context, st console.Status, w
 		way = append(way, obstacle{"rollout " + r.ID, fmt.Sprintf("%s → %s is under way: it would go on with the restored database", st.Stable, r.To),
 			fmt.Sprintf("say which is to serve afterwards: --release %s, or --release %s", st.Stable, r.To)})
 	}
-	if version == "" || version == st.Stable && st.Rollout == nil {
-		return way, nil
+	way, err := f.stopInTheWay(ctx, way)
+	if err != nil || version == "" || version == st.Stable && st.Rollout == nil {
+		return way, err
 	}
 	var plan console.Plan
-	err := f.host.withPort(ctx, func(p console.Port) error {
+	err = f.host.withPort(ctx, func(p console.Port) error {
 		return p.Do(ctx, console.Rollback, console.RollbackRequest{To: version, Force: true, Common: console.Common{Plan: true}}, &plan)
 	})
 	var e *console.Error
@@ -236,6 +239,26 @@ func (f *restoreFlags) serviceInTheWay(ctx context.Context, st console.Status, w
 		}
 	}
 	return way, nil
+}
+
+// stopInTheWay adds what stands in the way of stopping the service, and takes down what is to be known about it.
+func (f *restoreFlags) stopInTheWay(ctx context.Context, way []obstacle) ([]obstacle, error) {
+	var plan console.Plan
+	err := f.host.withPort(ctx, func(p console.Port) error {
+		return p.Do(ctx, console.StopService, console.Target{Common: console.Common{Plan: true}}, &plan)
+	})
+	var e *console.Error
+	if errors.As(err, &e) && (e.Code == console.CodeRefused || e.Code == console.CodeLocked) {
+		return append(way, obstacle{"the service", e.Message, e.Hint}), nil
+	}
+	for _, w := range plan.Warnings {
+		if why, cannot := strings.CutPrefix(w, "it cannot begin: "); cannot {
+			way = append(way, obstacle{"the service", why, "put that right first"})
+		} else {
+			f.notes = append(f.notes, w)
+		}
+	}
+	return way, err
 }
 
 // steps are the plan's, with what each touches and what undoing it takes.

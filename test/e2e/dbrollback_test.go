@@ -29,7 +29,11 @@ type bookshop struct {
 	*place
 	pg    *pgtest.Cluster
 	repo  []string // environment of whoever uses the repository
+	where []string // flags by which covetctl finds the service
 	alive bool     // covetd runs
+	// fits looks whether the service answers with the release that belongs to the restored data.
+	fits func() bool
+	next func() // after each kill; nil: nothing
 
 	mu    sync.Mutex
 	mixed []string // answers that must never have been given
@@ -42,7 +46,22 @@ const bookEntry, bookRestorePoint = 3, "entry-3"
 // newBookshop has v1.1.0 serving the newest data, which are archived; entry 3 is a restore point.
 func newBookshop(t *testing.T, kind string, alive bool) *bookshop {
 	t.Helper()
-	b := &bookshop{alive: alive, seen: map[string]int{}}
+	b := newBook(t, kind)
+	b.alive, b.fits = alive, func() bool { return b.answer() == "v1.0.0 3" }
+	b.place = empty(t)
+	b.where = []string{"--data-dir", b.dir}
+	for _, v := range []string{"v1.0.0", "v1.1.0"} {
+		b.must(0, "release", "add", v, "--instances", "2", "--env", "VERSION="+v, "--env", "BOOK="+b.pg.DSN(), "--", built.book)
+	}
+	b.must(0, "rollout", "start", "v1.0.0", "--strategy", "blue-green", "--bake", "0s", "--keep", "0s")
+	b.forward()
+	return b
+}
+
+// newBook is the database up to entry 3, with a backup of the time before that.
+func newBook(t *testing.T, kind string) *bookshop {
+	t.Helper()
+	b := &bookshop{seen: map[string]int{}}
 	dir := pgtest.Dir(t)
 	b.repo = append(os.Environ(), "COVET_SERVICE=books", "COVET_REPO=file://"+dir+"/repo", "AWS_ACCESS_KEY_ID="+s3test.AccessKey, "AWS_SECRET_ACCESS_KEY="+s3test.SecretKey)
 	if kind == "s3" {
@@ -58,13 +77,21 @@ func newBookshop(t *testing.T, kind string, alive bool) *bookshop {
 	}
 	b.pg.Exec("INSERT INTO marks VALUES (3)")
 	b.pg.One("SELECT pg_create_restore_point('" + bookRestorePoint + "')")
-	b.place = empty(t)
-	for _, v := range []string{"v1.0.0", "v1.1.0"} {
-		b.must(0, "release", "add", v, "--instances", "2", "--env", "VERSION="+v, "--env", "BOOK="+b.pg.DSN(), "--", built.book)
-	}
-	b.must(0, "rollout", "start", "v1.0.0", "--strategy", "blue-green", "--bake", "0s", "--keep", "0s")
-	b.forward()
 	return b
+}
+
+// answer is what the service says just now, or nothing.
+func (b *bookshop) answer() string {
+	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 3 * time.Second}
+	resp, err := c.Get(b.url + "/")
+	if err != nil {
+		return ""
+	}
+	text, err := io.ReadAll(resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil || resp.StatusCode != http.StatusOK {
+		return ""
+	}
+	return string(text)
 }
 
 // forward writes what v1.1.0 is for, and rolls it out.
@@ -72,13 +99,19 @@ func (b *bookshop) forward() {
 	b.t.Helper()
 	b.setApart(true)
 	defer b.setApart(false)
-	b.pg.Exec("INSERT INTO marks VALUES (4), (5)")
-	last := b.pg.One("SELECT pg_walfile_name(pg_switch_wal())")
-	pgtest.Eventually(b.t, last+" is archived", func() bool { return b.pg.One("SELECT last_archived_wal FROM pg_stat_archiver") >= last })
+	b.write()
 	b.must(0, "rollout", "start", "v1.1.0", "--strategy", "blue-green", "--bake", "0s", "--keep", "0s", "--force")
 	if !b.alive {
 		b.kill()
 	}
+}
+
+// write has the entries that only v1.1.0 knows what to do with, in the archive too.
+func (b *bookshop) write() {
+	b.t.Helper()
+	b.pg.Exec("INSERT INTO marks VALUES (4), (5)")
+	last := b.pg.One("SELECT pg_walfile_name(pg_switch_wal())")
+	pgtest.Eventually(b.t, last+" is archived", func() bool { return b.pg.One("SELECT last_archived_wal FROM pg_stat_archiver") >= last })
 }
 
 func (b *bookshop) setApart(yes bool) {
@@ -89,21 +122,15 @@ func (b *bookshop) setApart(yes bool) {
 
 // watch asks all the time, and takes note of answers in which release and data don't fit.
 func (b *bookshop) watch(ctx context.Context) {
-	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 3 * time.Second}
 	for ctx.Err() == nil {
 		time.Sleep(15 * time.Millisecond)
-		resp, err := c.Get(b.url + "/")
-		if err != nil {
-			continue
-		}
-		text, err := io.ReadAll(resp.Body)
-		_ = resp.Body.Close() // it was read
-		if err != nil || resp.StatusCode != http.StatusOK {
-			continue
-		}
 		b.mu.Lock()
-		b.seen[string(text)]++
-		if s := string(text); !b.apart && s != "v1.0.0 3" && s != "v1.1.0 5" {
+		before := b.apart
+		b.mu.Unlock()
+		s := b.answer()
+		b.mu.Lock()
+		b.seen[s]++
+		if s != "" && !before && !b.apart && s != "v1.0.0 3" && s != "v1.1.0 5" {
 			b.mixed = append(b.mixed, s)
 		}
 		b.mu.Unlock()
@@ -112,7 +139,7 @@ func (b *bookshop) watch(ctx context.Context) {
 
 // ctl prepares a covetctl as the operator calls it.
 func (b *bookshop) ctl(args ...string) *exec.Cmd {
-	cmd := exec.Command(built.covetctl, append([]string{"--data-dir", b.dir}, args...)...)
+	cmd := exec.Command(built.covetctl, append(slices.Clone(b.where), args...)...)
 	cmd.Env = append(slices.Clone(b.repo), "HOME="+b.dir, "NO_COLOR=1", "USER=alice")
 	return cmd
 }
@@ -135,11 +162,14 @@ func (b *bookshop) rollback(more ...string) []string {
 		"--pg-options", fmt.Sprintf("-p %d -c listen_addresses=127.0.0.1 -k %s", b.pg.Port, filepath.Dir(b.pg.Dir))}, more...)
 }
 
-// record is the newest record that is not finished, or nil.
+// record is the record that lies beside the directory, where it is not finished.
 func (b *bookshop) record() *restore.Operation {
-	o, err := restore.Operations{Dir: filepath.Join(b.dir, "restores")}.Unfinished()
+	o, err := restore.Beside(b.pg.Dir)
 	if err != nil {
 		b.t.Fatal(err)
+	}
+	if o != nil && o.Finished() {
+		return nil
 	}
 	return o
 }
@@ -215,14 +245,7 @@ func (b *bookshop) done() {
 	if !b.alive {
 		b.start()
 	}
-	b.await(60*time.Second, "v1.0.0 serves the old data", func() bool {
-		resp, err := http.Get(b.url + "/")
-		if err != nil {
-			return false
-		}
-		text, err := io.ReadAll(resp.Body)
-		return err == nil && resp.Body.Close() == nil && string(text) == "v1.0.0 3"
-	})
+	b.await(60*time.Second, "v1.0.0 serves the old data", b.fits)
 	if a := b.say("status"); a.code != 0 || a.says("STANDS") || a.says("STOPPED") {
 		b.t.Errorf("when all is done: %v", a)
 	}
@@ -274,6 +297,9 @@ func (b *bookshop) killedInEachStep() {
 			b.t.Fatalf("before it could be killed at %s it ended: %v", want, front)
 		}
 		killed = append(killed, step)
+		if b.next != nil {
+			b.next()
+		}
 		b.halfDone(step, front)
 		cmd = b.ctl("restore", "resume")
 	}
@@ -302,6 +328,9 @@ func (b *bookshop) killedAtRandom() {
 			break
 		}
 		kills++
+		if b.next != nil {
+			b.next()
+		}
 		b.halfDone(step, front)
 		cmd = b.ctl("restore", "resume")
 	}

@@ -39,7 +39,7 @@ func (a *app) status(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, a.noteRestores(a.backupHost().UnderWay(nil)))
 	}
-	st.Restores = a.backupHost().UnderWay(st.Restores)
+	st.Restores, st.Recovery = a.backupHost().UnderWay(st.Restores), a.glance(ctx, st)
 	return a.show(answer{value: st, names: []string{st.Stable}, page: func(p *page) { p.status(st) }})
 }
 

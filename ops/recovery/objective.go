@@ -76,9 +76,13 @@ func exposure(d *restore.Durable, seen []Position, lost error, now time.Time, li
 	since = since.Add(-skew(seen)) // the log has the server's times
 	if len(seen) == 0 || lost != nil {
 		if ahead := since.Sub(now); ahead > clockTolerance {
-			return Measure{Limit: journal.Duration(limit), Basis: fmt.Sprintf("the server does not answer, and its clock is %s ahead of this machine's", round(journal.Duration(ahead)))}
+			return Measure{Limit: journal.Duration(limit), Basis: fmt.Sprintf("the server was not asked, and its clock is %s ahead of this machine's", round(journal.Duration(ahead)))}
 		}
-		return measured(now.Sub(since), limit, "the server does not answer: since the last archived transaction, at most")
+		basis := "since the last archived transaction, at most"
+		if lost != nil {
+			basis = "the server does not answer: " + basis
+		}
+		return measured(now.Sub(since), limit, basis)
 	}
 	last := seen[len(seen)-1]
 	if d.Last != nil && last.Quiet && uint32(last.NextXID) == d.Last.XID+1 {

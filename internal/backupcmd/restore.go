@@ -33,7 +33,7 @@ type restoreFlags struct {
 }
 
 func restoreCommand(h Host) *cobra.Command {
-	f := restoreFlags{host: h}
+	f := &restoreFlags{host: h}
 	cmd := &cobra.Command{
 		Use:   "restore",
 		Short: "Restore PostgreSQL to a point in time",
@@ -50,12 +50,19 @@ is restored.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return failed(f.run(cmd)) },
 	}
+	f.define(cmd)
+	cmd.AddCommand(drillCommand(), restoreStatusCommand(h), restoreResumeCommand(h), restoreAbandonCommand(h))
+	return cmd
+}
+
+// define defines the flags, and with them their defaults.
+func (f *restoreFlags) define(cmd *cobra.Command) {
 	f.repoFlags.add(cmd)
 	f.addSystem(cmd)
 	f.output.add(cmd)
 	f.targetFlags.add(cmd)
 	fs := cmd.Flags()
-	fs.StringVar(&f.to, "to", "", "data directory to restore into (required)")
+	fs.StringVar(&f.to, "to", "", "data directory to restore into; with --with-service default PGDATA, or the running server's own")
 	fs.StringVar(&f.backup, "backup", "", "ID of the backup to start from; default the best for the target")
 	fs.BoolVar(&f.plan, "plan", false, "show what would be done, and do nothing")
 	fs.BoolVar(&f.delta, "delta", false, "restore into a directory that isn't empty: fetch what differs, remove what isn't the backup's")
@@ -71,8 +78,6 @@ is restored.`,
 	completeWords(cmd, "action", "promote", "pause", "shutdown")
 	completeWords(cmd, "archive", "preserve", "off")
 	f.withService.add(cmd)
-	cmd.AddCommand(drillCommand(), restoreStatusCommand(h), restoreResumeCommand(h), restoreAbandonCommand(h))
-	return cmd
 }
 
 // result is what restore prints.
@@ -93,7 +98,7 @@ type reached struct {
 }
 
 func (f *restoreFlags) run(cmd *cobra.Command) error {
-	target, err := f.validate()
+	target, err := f.validate(cmd.Context())
 	switch {
 	case err != nil:
 		return err
@@ -222,12 +227,19 @@ func (f *restoreFlags) recoverStep(t restore.Target) string {
 	return ""
 }
 
-func (f *restoreFlags) validate() (restore.Target, error) {
+func (f *restoreFlags) validate(ctx context.Context) (restore.Target, error) {
 	if err := f.check(); err != nil {
 		return restore.Target{}, err
 	}
-	if f.to == "" {
+	if f.to == "" && !f.withService.on {
 		return restore.Target{}, usage(errors.New("say where to restore to with --to DIR"))
+	}
+	if f.to == "" {
+		dir, err := f.host.directory(ctx, "")
+		if err != nil {
+			return restore.Target{}, usage(fmt.Errorf("say which data directory to restore with --to DIR: %w", err))
+		}
+		f.to = dir
 	}
 	abs, err := filepath.Abs(f.to)
 	if err != nil {

@@ -48,14 +48,8 @@ func resume(cmd *cobra.Command, out *output, r records, args []string, takeOver 
 		return &exitError{fmt.Errorf("restore %s was begun on %s, where its directory %s is: go on there, or say --take-over where the same directory is mounted here and nobody is at it there",
 			o.ID, o.Host, o.Dir), exitLocked}
 	}
-	if !o.Running() {
-		o.Error, o.Host, o.PID = "", restore.ThisHost(), 0
-		if err := r.ops.Save(o); err != nil {
-			return err
-		}
-		if err := r.host.startWorker(o, r.ops); err != nil {
-			return err
-		}
+	if err := r.takeUp(o); err != nil {
+		return err
 	}
 	if o, err = watch(cmd.Context(), cmd.ErrOrStderr(), out, r.ops, o.ID); err != nil {
 		return err
@@ -64,6 +58,18 @@ func resume(cmd *cobra.Command, out *output, r records, args []string, takeOver 
 		return err
 	}
 	return standstill(o)
+}
+
+// takeUp has a process go on with a restore, unless one is at it.
+func (r records) takeUp(o *restore.Operation) error {
+	if o.Running() {
+		return nil
+	}
+	o.Error, o.Host, o.PID = "", restore.ThisHost(), 0
+	if err := r.ops.Save(o); err != nil {
+		return err
+	}
+	return r.host.startWorker(o, r.ops)
 }
 
 func restoreAbandonCommand(h Host) *cobra.Command {
@@ -96,15 +102,11 @@ func abandon(cmd *cobra.Command, out *output, r records, args []string, yes bool
 	if err != nil {
 		return err
 	}
-	if o.Running() {
-		return &exitError{fmt.Errorf("restore %s is at work (process %d): stop it first (kill %d)", o.ID, o.PID, o.PID), exitLocked}
-	}
-	if !yes {
+	if !yes && !o.Running() {
 		return usage(fmt.Errorf("restore %s %s. %s Say --yes to give it up", o.ID, o.Describe(), left(o)))
 	}
 	was := left(o)
-	o.Ended, o.Dropped, o.PID = time.Now().UTC(), true, 0
-	if err := r.drop(cmd.Context(), o); err != nil {
+	if err := r.giveUp(cmd.Context(), o); err != nil {
 		return err
 	}
 	return out.print(cmd.OutOrStdout(), o, func(w io.Writer) error {
@@ -113,8 +115,12 @@ func abandon(cmd *cobra.Command, out *output, r records, args []string, yes bool
 	})
 }
 
-// drop closes a record, here and where others look for it.
-func (r records) drop(ctx context.Context, o *restore.Operation) error {
+// giveUp closes the record of a restore on which nobody works, here and where others look for it.
+func (r records) giveUp(ctx context.Context, o *restore.Operation) error {
+	if o.Running() {
+		return &exitError{fmt.Errorf("restore %s is at work (process %d): stop it first (kill %d)", o.ID, o.PID, o.PID), exitLocked}
+	}
+	o.Ended, o.Dropped, o.PID = time.Now().UTC(), true, 0
 	if err := r.ops.Save(o); err != nil {
 		return err
 	}

@@ -117,18 +117,24 @@ func (f *restoreFlags) runWithService(cmd *cobra.Command, target restore.Target)
 	if err := f.allowed(st, out.Plan); err != nil {
 		return err
 	}
-	if err := blocked(out.InTheWay); err != nil {
-		return err
-	}
-	o := f.newOperation(&out.result, m)
-	o.Service, o.Platform, o.Release = out.Service, st.Platform, f.withService.release
-	if err := r.ops.Save(o); err != nil {
-		return err
-	}
-	if err := f.host.startWorker(o, r.ops); err != nil {
+	o, err := f.begin(r.ops, st, out, m)
+	if err != nil {
 		return err
 	}
 	return f.follow(cmd, r.ops, o, out)
+}
+
+// begin has a process of its own carry a plan out, where nothing is in the way.
+func (f *restoreFlags) begin(ops restore.Operations, st console.Status, out *serviceResult, m *backup.Manifest) (*restore.Operation, error) {
+	if err := blocked(out.InTheWay); err != nil {
+		return nil, err
+	}
+	o := f.newOperation(&out.result, m)
+	o.Service, o.Platform, o.Release = out.Service, st.Platform, f.withService.release
+	if err := ops.Save(o); err != nil {
+		return nil, err
+	}
+	return o, f.host.startWorker(o, ops)
 }
 
 // status asks the service how it is.

@@ -102,7 +102,7 @@ func (d Desk) plan(ctx context.Context, in console.RestoreRequest) (*deskPlan, e
 	if err != nil {
 		return nil, err
 	}
-	begin := func() (*restore.Operation, error) { return f.begin(d.operations(""), st, out, m) }
+	begin := func() (*restore.Operation, error) { return f.begin(ctx, d.operations(""), st, out, m) }
 	return &deskPlan{f.forConsole(st, out), f.to, begin}, nil
 }
 

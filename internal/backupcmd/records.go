@@ -47,7 +47,7 @@ func (r records) merged(list, noted []*restore.Operation) []*restore.Operation {
 	}
 	for _, n := range noted {
 		if !slices.ContainsFunc(list, func(o *restore.Operation) bool { return o.ID == n.ID }) {
-			list = append(list, n)
+			list = append(list, newest(n))
 		}
 	}
 	slices.SortFunc(list, func(a, b *restore.Operation) int { return a.Began.Compare(b.Began) })
@@ -68,6 +68,17 @@ func (r records) local() ([]*restore.Operation, error) {
 		list = append(list, beside)
 	}
 	return list, err
+}
+
+// newest is a note of the journal, or what lies beside the directory on this machine where that has come further.
+func newest(n *restore.Operation) *restore.Operation {
+	if n.Elsewhere() {
+		return n
+	}
+	if o, err := restore.Beside(n.Dir); err == nil && o != nil && o.ID == n.ID && doneOf(o) >= doneOf(n) {
+		return o
+	}
+	return n
 }
 
 // settled is a record as the journal has it. One that it hasn't got any more was ended by somebody else; one in which this

@@ -213,8 +213,7 @@ func (f *restoreFlags) replace() error {
 	if f.replaced == nil {
 		return nil
 	}
-	f.replaced.Ended, f.replaced.Dropped, f.replaced.PID = time.Now().UTC(), true, 0
-	return f.host.operations(f.withService.stateDir).Save(f.replaced)
+	return f.host.operations(f.withService.stateDir).Save(dropped(f.replaced))
 }
 
 // recoverStep is what the step is called by which this restore starts PostgreSQL; empty where it doesn't.

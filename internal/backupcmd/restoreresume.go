@@ -120,7 +120,7 @@ func (r records) giveUp(ctx context.Context, o *restore.Operation) error {
 	if o.Running() {
 		return &exitError{fmt.Errorf("restore %s is at work (process %d): stop it first (kill %d)", o.ID, o.PID, o.PID), exitLocked}
 	}
-	o.Ended, o.Dropped, o.PID = time.Now().UTC(), true, 0
+	dropped(o)
 	if err := r.ops.Save(o); err != nil {
 		return err
 	}
@@ -133,6 +133,12 @@ func (r records) giveUp(ctx context.Context, o *restore.Operation) error {
 		return fmt.Errorf("the record on this machine is closed, and the cluster's is not: %w", err)
 	}
 	return nil
+}
+
+// dropped closes a record that nobody goes on with.
+func dropped(o *restore.Operation) *restore.Operation {
+	o.Ended, o.Dropped, o.PID = time.Now().UTC(), true, 0
+	return o
 }
 
 func operator() string {

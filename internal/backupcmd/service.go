@@ -117,7 +117,7 @@ func (f *restoreFlags) runWithService(cmd *cobra.Command, target restore.Target)
 	if err := f.allowed(st, out.Plan); err != nil {
 		return err
 	}
-	o, err := f.begin(r.ops, st, out, m)
+	o, err := f.begin(ctx, r.ops, st, out, m)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func (f *restoreFlags) runWithService(cmd *cobra.Command, target restore.Target)
 }
 
 // begin has a process of its own carry a plan out, where nothing is in the way.
-func (f *restoreFlags) begin(ops restore.Operations, st console.Status, out *serviceResult, m *backup.Manifest) (*restore.Operation, error) {
+func (f *restoreFlags) begin(ctx context.Context, ops restore.Operations, st console.Status, out *serviceResult, m *backup.Manifest) (*restore.Operation, error) {
 	if err := blocked(out.InTheWay); err != nil {
 		return nil, err
 	}
@@ -133,6 +133,10 @@ func (f *restoreFlags) begin(ops restore.Operations, st console.Status, out *ser
 	o.Service, o.Platform, o.Release = out.Service, st.Platform, f.withService.release
 	if err := ops.Save(o); err != nil {
 		return nil, err
+	}
+	j := &job{f: f, ops: ops, o: o}
+	if err := j.note(ctx); err != nil { // whoever goes on with it may never see this machine
+		return nil, errors.Join(err, ops.Save(dropped(o)))
 	}
 	return o, f.host.startWorker(o, ops)
 }

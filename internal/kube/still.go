@@ -24,6 +24,17 @@ func stillMark(o object) (n int, marked bool) {
 	return n, err == nil
 }
 
+// stood is how many replicas served before the service was stopped.
+func (g *sight) stood() (n int) {
+	for _, slot := range slots {
+		if o, ok := g.stage.deployment(slot); ok {
+			had, _ := stillMark(o)
+			n = max(n, had)
+		}
+	}
+	return n
+}
+
 func replicasOf(o object) int {
 	if n, there, _ := unstructured.NestedInt64(o.Object, "spec", "replicas"); there {
 		return int(n)

@@ -28,6 +28,11 @@ func newKubeBookshop(t *testing.T) *kubeBookshop {
 	k.where = []string{"--platform", "kubernetes", "--namespace", k.site.namespace, "--deployment", "web"}
 	k.site.post("/apis/policy/v1/namespaces/"+k.site.namespace+"/poddisruptionbudgets", `{"metadata":{"name":"web"},"spec":{"minAvailable":2,"selector":{"matchLabels":{"app":"web"}}}}`)
 	k.site.post("/apis/autoscaling/v2/namespaces/"+k.site.namespace+"/horizontalpodautoscalers", `{"metadata":{"name":"web"},"spec":{"minReplicas":3,"maxReplicas":6,"scaleTargetRef":{"apiVersion":"apps/v1","kind":"Deployment","name":"web"}}}`)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%v\n%v", k.say("status"), k.say("audit"))
+		}
+	})
 	k.site.must("release", "add", "v1.1.0", "--image", "reg.local/web:v1.1.0", "--unpinned")
 	k.forward()
 	k.another()
@@ -64,7 +69,8 @@ func (k *kubeBookshop) running() map[string]int {
 	out := map[string]int{}
 	for _, p := range list.Items {
 		if p.Metadata.DeletionTimestamp == nil {
-			_, tag, _ := strings.Cut(p.Spec.Containers[0].Image, ":")
+			image, _, _ := strings.Cut(p.Spec.Containers[0].Image, "@")
+			_, tag, _ := strings.Cut(image, ":")
 			out[tag]++
 		}
 	}

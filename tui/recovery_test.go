@@ -83,7 +83,7 @@ func (v *vault) Restore(_ context.Context, in console.RestoreRequest) (*restore.
 func (v *vault) Resume(_ context.Context, id string, abandon bool) (*restore.Operation, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.resumed = append(v.resumed, fmt.Sprint(id, abandon))
+	v.resumed = append(v.resumed, fmt.Sprintf("%s %v", id, abandon))
 	return v.record, nil
 }
 

@@ -40,7 +40,8 @@ func init() {
 		return
 	}
 	invocation = c.invocation
-	code, done := 0, false
+	var code int
+	var done bool
 	if os.Args[2] == "push" {
 		code, done = c.push()
 	} else {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,45 +45,63 @@ func (f *repoFlags) verify(cmd *cobra.Command, o *output, ids []string, stalest 
 	if err != nil {
 		return err
 	}
-	var bad []error
-	named := len(ids) > 0
-	if len(ids) == 0 {
-		heads, err := c.Backups(ctx)
-		if err != nil && !errors.Is(err, backup.ErrDamaged) {
-			return err
-		}
-		if err != nil {
-			bad = append(bad, err)
-		}
-		verified, err := c.Verified(ctx)
-		if err != nil {
-			return err
-		}
-		ids = backup.Stalest(heads, verified, stalest)
-	}
-	v := backup.NewVerifier(c)
 	results := []*backup.Verification{}
-	for _, id := range ids {
-		began := time.Now()
-		r, err := v.Verify(ctx, id, o.progress(cmd.ErrOrStderr()))
-		if errors.Is(err, backup.ErrNotFound) && !named {
-			continue // it expired meanwhile
-		}
+	var bad []error
+	for _, part := range []backup.Cluster{c, c.LogicalBackups()} {
+		found, err := verifyPart(cmd, o, part, ids, stalest, &bad)
 		if err != nil {
 			return err
 		}
-		if err := c.SaveVerified(ctx, id, backup.Verified{At: began.UTC(), Took: backup.Elapsed(time.Since(began)), Bytes: r.Bytes, Damage: r.Damage}); err != nil {
+		results = append(results, found...)
+	}
+	for _, id := range ids {
+		if !slices.ContainsFunc(results, func(r *backup.Verification) bool { return r.ID == id }) {
+			_, err := manifest(ctx, c, id) // says where it isn't
 			return err
-		}
-		results = append(results, r)
-		if len(r.Damage) > 0 {
-			bad = append(bad, fmt.Errorf("backup %s is damaged: %s", id, strings.Join(r.Damage, "; ")))
 		}
 	}
 	if err := o.print(cmd.OutOrStdout(), results, func(w io.Writer) error { return printVerified(w, results) }); err != nil {
 		return err
 	}
 	return errors.Join(bad...)
+}
+
+// verifyPart verifies the backups of one kind: all, or those of the names that it has.
+func verifyPart(cmd *cobra.Command, o *output, c backup.Cluster, ids []string, stalest int, bad *[]error) (results []*backup.Verification, err error) {
+	ctx := cmd.Context()
+	if len(ids) == 0 {
+		heads, err := c.Backups(ctx)
+		if err != nil && !errors.Is(err, backup.ErrDamaged) {
+			return nil, err
+		}
+		if err != nil {
+			*bad = append(*bad, err)
+		}
+		verified, err := c.Verified(ctx)
+		if err != nil {
+			return nil, err
+		}
+		ids = backup.Stalest(heads, verified, stalest)
+	}
+	v := backup.NewVerifier(c)
+	for _, id := range ids {
+		began := time.Now()
+		r, err := v.Verify(ctx, id, o.progress(cmd.ErrOrStderr()))
+		if errors.Is(err, backup.ErrNotFound) {
+			continue // it expired meanwhile, or is of the other kind
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := c.SaveVerified(ctx, id, backup.Verified{At: began.UTC(), Took: backup.Elapsed(time.Since(began)), Bytes: r.Bytes, Damage: r.Damage}); err != nil {
+			return nil, err
+		}
+		results = append(results, r)
+		if len(r.Damage) > 0 {
+			*bad = append(*bad, fmt.Errorf("backup %s is damaged: %s", id, strings.Join(r.Damage, "; ")))
+		}
+	}
+	return results, nil
 }
 
 func printVerified(w io.Writer, rs []*backup.Verification) error {

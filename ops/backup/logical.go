@@ -167,6 +167,7 @@ func (r *run) dump(ctx context.Context, j LogicalJob) error {
 		h.Bytes += f.Size
 	}
 	h.ReadBytes = h.Bytes
+	r.meter.p.Total = r.meter.p.Done // it was an estimate
 	return nil
 }
 

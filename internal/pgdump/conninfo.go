@@ -42,7 +42,7 @@ func ParseConninfo(dsn string) (Conninfo, error) {
 				q.Del(name)
 			}
 		}
-		u.RawQuery = q.Encode()
+		u.RawQuery = encode(q)
 		c.dsn = u.String()
 		return c, nil
 	}
@@ -55,6 +55,9 @@ func ParseConninfo(dsn string) (Conninfo, error) {
 	c.dsn = strings.Join(words, " ")
 	return c, nil
 }
+
+// encode writes a space as libpq reads it: a plus is a plus to it.
+func encode(q url.Values) string { return strings.ReplaceAll(q.Encode(), "+", "%20") }
 
 // settings divides name=value pairs at the spaces between them, which may be around the = and in quoted values.
 func settings(dsn string) []string {
@@ -96,7 +99,7 @@ func (c Conninfo) To(database string) string {
 		q := u.Query()
 		q.Del("dbname")
 		q.Del("database")
-		u.RawQuery = q.Encode()
+		u.RawQuery = encode(q)
 		return u.String()
 	}
 	return strings.TrimSpace(c.dsn + " dbname='" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(database) + "'")
@@ -111,7 +114,7 @@ func (c Conninfo) environ() []string {
 	return env
 }
 
-// connect opens a connection to a database of the server.
+// config is how this program connects to a database of the server.
 func (c Conninfo) config(database string) (*pgx.ConnConfig, error) {
 	cfg, err := pgx.ParseConfig(c.To(database))
 	if err != nil {

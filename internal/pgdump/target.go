@@ -124,6 +124,9 @@ func (t Target) Create(ctx context.Context, c *Contents) error {
 		if e.Kind == "DATABASE" {
 			if _, after, ok := strings.Cut(e.Defn, " WITH TEMPLATE = template0"); ok {
 				how += strings.TrimRight(after, "; \n")
+				if t.Major < 15 { // pg_dump says so of an older server too, which doesn't know it
+					how = strings.Replace(how, " LOCALE_PROVIDER = libc", "", 1)
+				}
 			}
 		}
 	}

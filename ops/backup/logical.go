@@ -15,7 +15,7 @@ import (
 type Logical struct {
 	DumpVersion int      `json:"dump_version"` // of the pg_dump that made it, as PGVersion: 150018
 	Databases   []Dumped `json:"databases"`
-	Globals     bool     `json:"globals"` // roles and tablespaces are there too
+	Globals     bool     `json:"globals"` // all databases were dumped, and the roles and tablespaces too
 	// Filters are those that pg_dump was given, as it was: --table=orders. None: the databases are there whole.
 	Filters []string `json:"filters,omitempty"`
 }
@@ -29,7 +29,11 @@ type Dumped struct {
 
 // Scope tells logical backups of different things apart: only those of the same stand in for each other.
 func (l *Logical) Scope() string {
-	var names []string
+	names := []string{"all databases"}
+	if l.Globals { // which those are may change
+		return strings.Join(append(names, l.Filters...), " ")
+	}
+	names = nil
 	for _, d := range l.Databases {
 		names = append(names, d.Name)
 	}

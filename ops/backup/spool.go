@@ -52,6 +52,10 @@ func (s *Spool) Add(c Cluster, name string, data []byte, codec Codec) error {
 			return &ConflictError{name, s.Dir}
 		}
 		return nil
+	} else if errors.Is(err, ErrDamaged) { // it is here once more, whole
+		if err := ignoreMissing(os.Remove(path + spoolRefused)); err != nil {
+			return err
+		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/covetpy/covet/ops/backup"
-	"github.com/covetpy/covet/ops/restore"
 )
 
 func verifyCommand() *cobra.Command {
@@ -114,63 +113,4 @@ func printVerified(w io.Writer, rs []*backup.Verification) error {
 		lines = append(lines, []string{r.ID, state, fmt.Sprint(r.Packs), size(r.Bytes), fmt.Sprint(r.Segments)})
 	}
 	return rows(w, []string{"BACKUP", "STATE", "PACKS", "READ", "WAL"}, lines)
-}
-
-func gapsCommand() *cobra.Command {
-	var f repoFlags
-	var o output
-	cmd := &cobra.Command{
-		Use:   "gaps",
-		Short: "Show holes in the archived WAL",
-		Long: `Show the WAL segments that are missing though later ones are archived: no backup before such a hole can be restored to a
-point behind it. Exits with 5 where there are any; a new backup closes the matter.`,
-		Example: `  covetctl backup gaps`,
-		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return failed(f.gaps(cmd, &o)) },
-	}
-	f.add(cmd)
-	f.addSystem(cmd)
-	o.add(cmd)
-	return cmd
-}
-
-func (f *repoFlags) gaps(cmd *cobra.Command, o *output) error {
-	if err := o.check(); err != nil {
-		return err
-	}
-	ctx := cmd.Context()
-	c, err := f.cluster(ctx)
-	if err != nil {
-		return err
-	}
-	heads, err := c.Backups(ctx)
-	if err != nil && heads == nil || len(heads) == 0 {
-		return errors.Join(err, fmt.Errorf("there is no readable backup of %s in %s", f.service, f.repo))
-	}
-	archived, err := c.Archived(ctx, heads[0].SegmentSize)
-	if err != nil {
-		return err
-	}
-	gaps, err := restore.Gaps(heads, archived)
-	if err != nil {
-		return err
-	}
-	if gaps == nil {
-		gaps = []restore.Gap{}
-	}
-	err = o.print(cmd.OutOrStdout(), gaps, func(w io.Writer) error {
-		if len(gaps) == 0 {
-			_, err := fmt.Fprintln(w, "no gaps since backup", heads[0].ID)
-			return err
-		}
-		var lines [][]string
-		for _, g := range gaps {
-			lines = append(lines, []string{fmt.Sprint(g.Timeline), g.First, g.Last, fmt.Sprint(g.Segments)})
-		}
-		return rows(w, []string{"TIMELINE", "FIRST MISSING", "LAST MISSING", "SEGMENTS"}, lines)
-	})
-	if err == nil && len(gaps) > 0 {
-		err = fmt.Errorf("the archive has %d gaps: make a new backup", len(gaps))
-	}
-	return err
 }

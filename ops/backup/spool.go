@@ -377,6 +377,9 @@ func Locked(path string) bool {
 	return errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK)
 }
 
+// Files lists what waits in the spool for the repository, in its order.
+func (s *Spool) Files(c Cluster) ([]string, error) { return spooled(s.folder(c)) }
+
 // Waiting is how many files of a cluster can go to the repository.
 func (s *Spool) Waiting(c Cluster) (int, error) {
 	names, err := spooled(s.folder(c))

@@ -143,6 +143,9 @@ func (m *Monitor) answered(f Facts, err error, o Observed, now time.Time) Verdic
 		p = *m.posture // as it was, with its own time
 	}
 	p.Unknown = err.Error()
+	if f.Spool != nil { // what is on this machine is known all the same
+		p.Spool = f.Spool
+	}
 	m.posture = &p
 	return Unreadable(now.Sub(m.silent), err, m.Limits.RPO)
 }

@@ -114,21 +114,7 @@ func (b *bench) killedPush(t *testing.T, path string) int {
 // repository is back everything goes on by itself.
 func TestSpoolOnAFullDisk(t *testing.T) {
 	t.Parallel()
-	if os.Geteuid() != 0 {
-		t.Skip("only root can mount a small disk")
-	}
-	disk := filepath.Join(pgtest.Dir(t), "disk")
-	if err := os.Mkdir(disk, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=20m,mode=0777"); err != nil {
-		t.Skipf("no disk can be mounted here: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(disk, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	disk := smallDisk(t, "20m")
 	b, srv := newBench(t, "file"), s3test.Start(t)
 	var away atomic.Bool
 	proxy := s3test.StartProxy(t, srv, func(int64, *http.Request) s3test.Fault {
@@ -153,10 +139,7 @@ func TestSpoolOnAFullDisk(t *testing.T) {
 	if log := pg.Log(); !strings.Contains(log, backup.ErrSpoolFull.Error()) || !strings.Contains(log, "expired") {
 		t.Errorf("the server's log doesn't say why: %s", log)
 	}
-	fill := filepath.Join(disk, "filler") // somebody else takes what is left
-	if err := os.WriteFile(fill, make([]byte, 32<<20), 0o600); err == nil {
-		t.Error("the disk isn't full")
-	}
+	fill(t, disk) // somebody else takes what is left
 	m.add(1)
 	away.Store(false)
 	b.flushWAL(pg)

@@ -262,7 +262,7 @@ func logicalFiles(t *testing.T, b *bench) (packs, manifests []string) {
 func TestLogicalFaults(t *testing.T) {
 	t.Parallel()
 	b, pg := newBench(t, "file"), shopServer(t, "")
-	b.env = append(b.env, "COVET_AGE_IDENTITY_FILE="+identity(t))
+	b.env = append(b.env, "COVET_AGE_IDENTITY_FILE="+ageKey(t))
 	do(t, pg, "shop", "CREATE TABLE bulk AS SELECT n, md5(n::text) || md5((n + 1)::text) t FROM generate_series(1, 1500000) n")
 	var good backup.Head
 	b.runJSON(&good, "backup", "run", "--logical", "--database-url", dsn(pg, "shop"), "--table", "app.*", "--table", `public."Odd name.x"`)
@@ -321,8 +321,8 @@ func (b *bench) cutDump(t *testing.T, pg *pgtest.Cluster, sig syscall.Signal) {
 	t.Fatal("no dump could be cut")
 }
 
-// identity makes a file with a new age key.
-func identity(t *testing.T) string {
+// ageKey makes a file with a new age key.
+func ageKey(t *testing.T) string {
 	t.Helper()
 	id, err := age.GenerateX25519Identity()
 	if err != nil {

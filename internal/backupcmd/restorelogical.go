@@ -85,7 +85,8 @@ func (f *restoreFlags) runLogical(cmd *cobra.Command) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	ctx := cmd.Context()
+	ctx, stop := goOn(cmd.Context())
+	defer stop()
 	c, err := f.cluster(ctx)
 	if err != nil {
 		return err
@@ -113,7 +114,7 @@ func (f *restoreFlags) runLogical(cmd *cobra.Command) error {
 		return err
 	}
 	began := time.Now()
-	err = f.undump(cmd, job)
+	err = f.undump(ctx, cmd.ErrOrStderr(), job)
 	if saveErr := f.remember(ctx, c, out, began, err); saveErr != nil {
 		_, _ = fmt.Fprintln(cmd.ErrOrStderr(), "warning: the restore could not be noted in the repository:", saveErr)
 	}
@@ -248,16 +249,15 @@ func (f *restoreFlags) allowLogical(j pgdump.Job) error {
 }
 
 // undump does the work.
-func (f *restoreFlags) undump(cmd *cobra.Command, j pgdump.Job) error {
-	errs := cmd.ErrOrStderr()
+func (f *restoreFlags) undump(ctx context.Context, errs io.Writer, j pgdump.Job) error {
 	j.Report = f.progress(errs)
 	if f.logical.globals {
 		notice := func(line string) { _, _ = fmt.Fprintln(errs, line) } // a remark that can't be told is lost
-		if err := pgdump.Globals(cmd.Context(), j.Tools, j.Stored, j.Target, notice); err != nil {
+		if err := pgdump.Globals(ctx, j.Tools, j.Stored, j.Target, notice); err != nil {
 			return err
 		}
 	}
-	return j.Run(cmd.Context())
+	return j.Run(ctx)
 }
 
 // remember keeps in the repository who restored what.

@@ -67,7 +67,7 @@ func readContents(s *scanner) (*Contents, error) {
 	if s.err == nil && (s.intSize != 4 || s.offSize != offsetBytes || sizes[2] != 1) {
 		return nil, fmt.Errorf("an archive with numbers of %d, offsets of %d bytes and format %d is not known here", s.intSize, s.offSize, sizes[2])
 	}
-	compressed := 0
+	var compressed int
 	if minor >= algorithm {
 		compressed = int(s.byte())
 	} else {

@@ -213,7 +213,6 @@ type remarks struct {
 	mu    sync.Mutex
 	part  []byte
 	lines []string
-	count int // of errors
 }
 
 // remarksKept bounds how many lines are remembered.

@@ -35,6 +35,16 @@ func (p *page) recovery(s *recovery.Summary) {
 		backups += " · never drilled"
 	}
 	p.line("%s", backups)
+	if w := s.Spool; w != nil && w.Files > 0 {
+		text := fmt.Sprintf("WAL spool: %d files, %.1f MB, on this machine alone, the oldest %s", w.Files, float64(w.Bytes)/1e6, p.age(w.Oldest))
+		tone := render.Warn
+		if len(w.Refused) > 0 {
+			text, tone = text+fmt.Sprintf("; %d REFUSED by the repository: %s", len(w.Refused), render.Clean(w.Refused[0])), render.Bad
+		} else if w.Fault != "" {
+			text += "; it does not leave: " + render.Clean(w.Fault)
+		}
+		p.line("%s", p.Mark(tone, text))
+	}
 	if s.Unknown != "" {
 		p.line("%s", p.Mark(render.Warn, fmt.Sprintf("the repository does not answer: this is of %s (%s)", p.age(s.At), render.Clean(s.Unknown))))
 	}

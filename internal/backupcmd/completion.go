@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/covetpy/covet/ops/backup"
 )
 
 // completionTime is how long a shell may be kept waiting for names.
@@ -17,26 +19,31 @@ func completeBackups(f *repoFlags, several bool) cobra.CompletionFunc {
 		if len(args) > 0 && !several {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
-		defer cancel()
-		heads, _, err := f.heads(ctx)
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp // a shell's prompt is no place for errors
-		}
-		var out []string
-		for _, h := range slices.Backward(heads) {
-			if !slices.Contains(args, h.ID) {
-				out = append(out, h.ID+"\t"+when(h.Stopped)+" "+size(h.Bytes)+" "+h.Label)
-			}
-		}
-		return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+		return completeKind(cmd, f, func(h backup.Head) bool { return !slices.Contains(args, h.ID) })
 	}
 }
 
-// completeFlagBackups completes a flag's value likewise.
-func completeFlagBackups(cmd *cobra.Command, flag string, f *repoFlags) {
-	complete(cmd, flag, func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
-		return completeBackups(f, false)(cmd, nil, word)
+// completeKind lists the IDs of the backups that are wanted.
+func completeKind(cmd *cobra.Command, f *repoFlags, wanted func(backup.Head) bool) ([]string, cobra.ShellCompDirective) {
+	ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
+	defer cancel()
+	heads, _, err := f.heads(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp // a shell's prompt is no place for errors
+	}
+	var out []string
+	for _, h := range slices.Backward(heads) {
+		if wanted(h) {
+			out = append(out, h.ID+"\t"+when(h.Stopped)+" "+size(h.Bytes)+" "+h.Label)
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+}
+
+// completeFlagBackups completes a flag's value likewise, from the backups of one kind.
+func completeFlagBackups(cmd *cobra.Command, flag string, f *repoFlags, logical *bool) {
+	complete(cmd, flag, func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return completeKind(cmd, f, func(h backup.Head) bool { return (h.Logical != nil) == *logical })
 	})
 }
 

@@ -60,7 +60,7 @@ the repository; --list shows the earlier ones. The scratch server never archives
 	fs.StringVar(&f.pgBin, "pg-bin", "", "folder of PostgreSQL's binaries; default found by the version")
 	fs.BoolVar(&f.keep, "keep", false, "leave the scratch folder, and the server running")
 	fs.BoolVar(&f.list, "list", false, "show the results of earlier drills instead")
-	completeFlagBackups(cmd, "backup", &f.repoFlags)
+	completeFlagBackups(cmd, "backup", &f.repoFlags, new(bool))
 	return cmd
 }
 

@@ -40,7 +40,7 @@ func failed(err error) error { return withCode(err, exitFailed) }
 func halfDone(err error) error { return withCode(err, exitHalfDone) }
 
 func withCode(err error, code int) error {
-	var known ExitError
+	var known *exitError // not just an ExitError: a failed program's error is one too
 	if err == nil || errors.As(err, &known) {
 		return err
 	}

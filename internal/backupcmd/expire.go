@@ -52,7 +52,8 @@ func expireCommand() *cobra.Command {
 
 A backup stays when any rule wants it. --window is a promise: every moment from that long ago until now can be restored
 to; without the flag BACKUP_WINDOW holds, where it is set. Without any --keep flags the configured rules hold (BACKUP_KEEP_DAILY and the
-like). The newest backup is never removed. What the store protects against deletion (object lock) stays, and is named.`,
+like). The newest backup is never removed. Logical backups are counted apart, those of different databases or tables apart
+from each other, by the same rules; --window is an age for them. What the store protects against deletion (object lock) stays, and is named.`,
 		Example: `  covetctl backup expire --plan
   covetctl backup expire --window 7d --keep-weekly 4 --keep-monthly 12 --plan
   covetctl backup expire --keep 3`,
@@ -88,10 +89,16 @@ func (f *expireFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	e, err := c.Expire(ctx, f.policy, time.Now(), f.plan)
+	now := time.Now()
+	e, err := c.Expire(ctx, f.policy, now, f.plan)
 	if err != nil {
 		return err
 	}
+	dumps, err := c.ExpireLogical(ctx, f.policy, now, f.plan)
+	if err != nil {
+		return err
+	}
+	e.Add(dumps)
 	return f.print(cmd.OutOrStdout(), e, func(w io.Writer) error { return f.table(w, e) })
 }
 
@@ -102,9 +109,13 @@ func (f *expireFlags) table(w io.Writer, e *backup.Expiry) error {
 		if !d.Keep {
 			what = "remove"
 		}
-		lines = append(lines, []string{d.Head.ID, when(d.Head.Stopped), what, strings.Join(d.Reason, ", ")})
+		kind := "physical"
+		if d.Head.Logical != nil {
+			kind = "logical"
+		}
+		lines = append(lines, []string{d.Head.ID, kind, when(d.Head.Stopped), what, strings.Join(d.Reason, ", ")})
 	}
-	if err := rows(w, []string{"BACKUP", "ENDED", "", "BECAUSE"}, lines); err != nil {
+	if err := rows(w, []string{"BACKUP", "KIND", "ENDED", "", "BECAUSE"}, lines); err != nil {
 		return err
 	}
 	verb := "removed"

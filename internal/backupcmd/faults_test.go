@@ -1,6 +1,7 @@
 package backupcmd_test
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -92,6 +93,7 @@ func TestFaults(t *testing.T) {
 	t.Run("flipped bits in a manifest", s.flippedManifest)
 	t.Run("flipped bits in the WAL", s.flippedWAL)
 	t.Run("a missing WAL segment", s.missingWAL)
+	t.Run("a WAL segment in the spool", s.spooledWAL)
 	t.Run("targets that can't be reached", s.unreachable)
 	t.Run("expire", s.expire)
 	t.Run("an occupied directory, and delta", s.delta)
@@ -186,6 +188,40 @@ func (s *scene) missingWAL(t *testing.T) {
 	// What the error named can be reached, and the newer backup doesn't care.
 	exactly(t, b.on(t).restored(nil, "--target-xid", s.marks.all[2].xid), 3)
 	exactly(t, b.on(t).restored(nil), len(s.marks.all))
+}
+
+// What isn't in the repository but waits in the spool is no gap.
+func (s *scene) spooledWAL(t *testing.T) {
+	b, root := s.copy(t)
+	from := s.walFile(root, s.marks.all[3])
+	spool := filepath.Join(pgtest.Dir(t), "spool")
+	to := filepath.Join(spool, "orders", s.first.System.String())
+	if out, err := pgtest.Command(t, "sh", "-c", "mkdir -p "+to+" && mv "+from+" "+to).CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	name := filepath.Base(from)
+	if out, _, code := b.try("backup", "gaps"); code != 5 || !strings.Contains(out, "MISSING") {
+		t.Errorf("without the spool: exit %d, %s", code, out)
+	}
+	if out := b.run("backup", "gaps", "--spool", spool); !strings.Contains(out, name) || !strings.Contains(out, "on its way") || strings.Contains(out, "MISSING") {
+		t.Errorf("with it: %s", out)
+	}
+	next := s.walFile(root, s.marks.all[4])
+	if err := os.Remove(next); err != nil {
+		t.Fatal(err)
+	}
+	var gaps []struct {
+		First   string
+		Spooled bool `json:"in_spool"`
+	}
+	out, _, code := b.try("backup", "gaps", "--spool", spool, "-o", "json")
+	if err := json.Unmarshal([]byte(out), &gaps); err != nil || code != 5 || len(gaps) != 2 || !gaps[0].Spooled || gaps[1].Spooled || gaps[1].First != filepath.Base(next) {
+		t.Errorf("with the next one gone: exit %d, %v, %s", code, err, out)
+	}
+	b.run("wal", "drain", "--spool", spool)
+	if out, _, code := b.try("backup", "gaps", "--spool", spool); code != 5 || strings.Contains(out, name) {
+		t.Errorf("once it is drained: exit %d, %s", code, out)
+	}
 }
 
 func (s *scene) unreachable(t *testing.T) {

@@ -2,8 +2,10 @@ package backupcmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -54,13 +56,14 @@ func (f *repoFlags) heads(ctx context.Context) (heads []backup.Head, damaged, er
 		if f.system != "" && f.system != id.String() {
 			continue
 		}
-		hs, err := repo.Cluster(f.service, id).Backups(ctx)
-		if err != nil && hs == nil {
-			return nil, nil, err
-		}
-		heads = append(heads, hs...)
-		if err != nil {
-			damaged = err
+		c := repo.Cluster(f.service, id)
+		for _, part := range []backup.Cluster{c, c.LogicalBackups()} {
+			hs, err := part.Backups(ctx)
+			if err != nil && !errors.Is(err, backup.ErrDamaged) {
+				return nil, nil, err
+			}
+			heads = append(heads, hs...)
+			damaged = errors.Join(damaged, err)
 		}
 	}
 	return heads, damaged, nil
@@ -69,11 +72,14 @@ func (f *repoFlags) heads(ctx context.Context) (heads []backup.Head, damaged, er
 func printHeads(w io.Writer, heads []backup.Head) error {
 	var lines [][]string
 	for _, h := range heads {
-		lines = append(lines, []string{
-			h.ID, when(h.Stopped), size(h.Bytes), size(h.StoredBytes), fmt.Sprint(h.Timeline), h.StartLSN.String(), h.StopLSN.String(), h.System.String(), h.Label,
-		})
+		line := []string{h.ID, "physical", when(h.Stopped), size(h.Bytes), size(h.StoredBytes), fmt.Sprint(h.Timeline), h.StartLSN.String(), h.StopLSN.String(), h.System.String(), h.Label}
+		if h.Logical != nil {
+			line[1], line[5], line[6], line[7] = "logical", "-", "-", "-"
+			line[9] = strings.TrimSpace(h.Label + " (" + h.Logical.Scope() + ")")
+		}
+		lines = append(lines, line)
 	}
-	return rows(w, []string{"BACKUP", "ENDED", "SIZE", "STORED", "TIMELINE", "FROM", "TO", "SYSTEM", "LABEL"}, lines)
+	return rows(w, []string{"BACKUP", "KIND", "ENDED", "SIZE", "STORED", "TIMELINE", "FROM", "TO", "SYSTEM", "LABEL"}, lines)
 }
 
 func showCommand() *cobra.Command {
@@ -81,7 +87,7 @@ func showCommand() *cobra.Command {
 	var o output
 	cmd := &cobra.Command{
 		Use:               "show BACKUP",
-		Short:             "Show one backup",
+		Short:             "Show one backup, of either kind",
 		Example:           `  covetctl backup show 20260301T020000Z-k3xq`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeBackups(&f, false),
@@ -93,7 +99,7 @@ func showCommand() *cobra.Command {
 			if err != nil {
 				return failed(err)
 			}
-			m, err := c.Manifest(cmd.Context(), args[0])
+			m, err := manifest(cmd.Context(), c, args[0])
 			if err != nil {
 				return failed(err)
 			}
@@ -104,4 +110,16 @@ func showCommand() *cobra.Command {
 	f.addSystem(cmd)
 	o.add(cmd)
 	return cmd
+}
+
+// manifest reads that of a backup of either kind.
+func manifest(ctx context.Context, c backup.Cluster, id string) (*backup.Manifest, error) {
+	m, err := c.Manifest(ctx, id)
+	if !errors.Is(err, backup.ErrNotFound) {
+		return m, err
+	}
+	if m, logicalErr := c.LogicalBackups().Manifest(ctx, id); !errors.Is(logicalErr, backup.ErrNotFound) {
+		return m, logicalErr
+	}
+	return nil, err
 }

@@ -19,15 +19,28 @@ func environmentFlags() *repoFlags {
 	return f
 }
 
-// Look reads what the repository that the environment names holds.
+// Look reads what the repository that the environment names holds, and what waits for it on this machine: that also where the
+// repository fails.
 func Look(ctx context.Context) (recovery.Facts, error) {
+	var spool spoolFlags
+	spool.add(&cobra.Command{})
+	var waiting *backup.SpoolState
+	if s := spool.spool(); s != nil {
+		st, err := s.State()
+		if err != nil {
+			return recovery.Facts{}, err
+		}
+		waiting = &st
+	}
 	f := environmentFlags()
 	f.attempts = 3 // whoever looks again soon needs no patience
 	r, err := f.open(ctx)
 	if err != nil {
-		return recovery.Facts{}, err
+		return recovery.Facts{Spool: waiting}, err
 	}
-	return recovery.Look(ctx, r, f.service, backup.SystemID(0), time.Now().UTC())
+	facts, err := recovery.Look(ctx, r, f.service, backup.SystemID(0), time.Now().UTC())
+	facts.Spool = waiting
+	return facts, err
 }
 
 // Database is the server that the environment names; empty where it names none.

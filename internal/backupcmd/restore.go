@@ -27,6 +27,8 @@ type restoreFlags struct {
 	workers                                              int
 	plan, delta, start                                   bool
 	withService                                          serviceFlags
+	logical                                              undumpFlags
+	intoGiven                                            bool               // --into is on the command line
 	notes                                                []string           // on stopping the service
 	replaced                                             *restore.Operation // interrupted, and given up by --delta
 	host                                                 Host
@@ -41,14 +43,30 @@ func restoreCommand(h Host) *cobra.Command {
 
 The plan is made first: which backup, which WAL, what is reached and what is lost. A target that can't be reached is
 refused before anything is touched, and the nearest one that can is named. Without a target, everything that is archived
-is restored.`,
+is restored.
+
+With --logical a database, or a table of one, is restored from a logical backup into a running server: into a new database, or
+into an existing one, where nothing that is there is touched without --replace. All of it happens or nothing, unless --jobs
+says otherwise.`,
 		Example: `  covetctl restore --to /var/lib/postgresql/15/main --plan
   covetctl restore --to /var/lib/postgresql/15/main --target-time "2026-03-01 13:57:48Z" --start
   covetctl restore --to /srv/scratch --target-name before-migration --archive off
   covetctl restore --to /var/lib/postgresql/15/main --target-lsn 16/B374D848 --delta
-  covetctl restore --to /var/lib/postgresql/15/main --target-time "2026-03-01 13:57:48Z" --with-service --release v1.0.0 --plan`,
+  covetctl restore --to /var/lib/postgresql/15/main --target-time "2026-03-01 13:57:48Z" --with-service --release v1.0.0 --plan
+  covetctl restore --logical --database shop --list
+  covetctl restore --logical --database shop --to-database shop_yesterday
+  covetctl restore --logical --database shop --table orders --into postgres://db/shop --replace --plan`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return failed(f.run(cmd)) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.logical.checkKind(cmd.Flags().Changed); err != nil {
+				return err
+			}
+			if f.logical.on {
+				f.intoGiven = cmd.Flags().Changed("into")
+				return failed(f.runLogical(cmd))
+			}
+			return failed(f.run(cmd))
+		},
 	}
 	f.define(cmd)
 	cmd.AddCommand(drillCommand(), restoreStatusCommand(h), restoreResumeCommand(h), restoreAbandonCommand(h))
@@ -61,6 +79,7 @@ func (f *restoreFlags) define(cmd *cobra.Command) {
 	f.addSystem(cmd)
 	f.output.add(cmd)
 	f.targetFlags.add(cmd)
+	f.logical.add(cmd)
 	fs := cmd.Flags()
 	fs.StringVar(&f.to, "to", "", "data directory to restore into; with --with-service default PGDATA, or the running server's own")
 	fs.StringVar(&f.backup, "backup", "", "ID of the backup to start from; default the best for the target")
@@ -74,7 +93,7 @@ func (f *restoreFlags) define(cmd *cobra.Command) {
 	fs.StringVar(&f.owner, "owner", "postgres", "user who gets the files, where this runs as root")
 	fs.StringVar(&f.pgBin, "pg-bin", "", "folder of PostgreSQL's binaries; default found by the version")
 	fs.StringVar(&f.pgOptions, "pg-options", "", "options for the server's command line with --start")
-	completeFlagBackups(cmd, "backup", &f.repoFlags)
+	completeFlagBackups(cmd, "backup", &f.repoFlags, &f.logical.on)
 	completeWords(cmd, "action", "promote", "pause", "shutdown")
 	completeWords(cmd, "archive", "preserve", "off")
 	f.withService.add(cmd)

@@ -24,6 +24,7 @@ type runFlags struct {
 	full, spread, noVerify bool
 	maxRate, workers       int
 	waitWAL                time.Duration
+	logical                dumpFlags
 }
 
 func runCommand() *cobra.Command {
@@ -35,11 +36,18 @@ func runCommand() *cobra.Command {
 machine --pgdata reads its files instead, several at once, and only those that changed.
 
 Only pages that changed since the last backup are stored, and yet every backup restores alone. The backup is complete
-when the WAL that it needs is in the repository too: brought by archive_command, or else taken from the server.`,
+when the WAL that it needs is in the repository too: brought by archive_command, or else taken from the server.
+
+With --logical databases are dumped by pg_dump instead, as they are at one moment, for a table or a database to be taken
+from: to a point in time only the other kind restores. The newest pg_dump of the server's version, or else of the next one, is
+used; it needs no REPLICATION, only the right to read.`,
 		Example: `  covetctl backup run
   covetctl backup run --repo s3://backups/prod --service orders --label "before the migration"
   covetctl backup run --pgdata /var/lib/postgresql/15/main
-  covetctl backup run --compression zstd:3 --max-rate 20000`,
+  covetctl backup run --compression zstd:3 --max-rate 20000
+  covetctl backup run --logical --database shop
+  covetctl backup run --logical --all-databases
+  covetctl backup run --logical --database shop --table 'orders*' --label "before the fix"`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return failed(f.run(cmd)) },
 	}
@@ -55,6 +63,7 @@ when the WAL that it needs is in the repository too: brought by archive_command,
 	fs.BoolVar(&f.noVerify, "no-verify-checksums", false, "don't let the server verify page checksums as it reads")
 	fs.IntVar(&f.maxRate, "max-rate", 0, "kB/s to read at most; 0: no limit")
 	fs.IntVar(&f.workers, "workers", 0, "how many compress at once; 0: one a CPU")
+	f.logical.add(cmd)
 	fs.DurationVar(&f.waitWAL, "wait-wal", 10*time.Second, "how long to wait for archive_command to bring the backup's WAL, before taking it from the server")
 	return cmd
 }
@@ -64,6 +73,9 @@ const backupHeap = 192 << 20
 
 func (f *runFlags) run(cmd *cobra.Command) (err error) {
 	if err := f.check(); err != nil {
+		return err
+	}
+	if err := f.logical.checkKind(cmd.Flags().Changed); err != nil {
 		return err
 	}
 	if f.maxRate != 0 && (f.maxRate < 32 || f.maxRate > 1<<20) {
@@ -84,7 +96,12 @@ func (f *runFlags) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 	notice := func(e *pgconn.PgError) { tell(cmd.ErrOrStderr(), e) }
-	head, err := f.backup(ctx, repo, dsn, codec, notice, cmd.ErrOrStderr())
+	var head backup.Head
+	if f.logical.on {
+		head, err = f.dump(ctx, repo, dsn, codec, cmd.ErrOrStderr())
+	} else {
+		head, err = f.backup(ctx, repo, dsn, codec, notice, cmd.ErrOrStderr())
+	}
 	if err != nil {
 		return err
 	}
@@ -133,8 +150,11 @@ func tell(w io.Writer, e *pgconn.PgError) {
 }
 
 func printHead(w io.Writer, h backup.Head) error {
+	if h.Logical != nil {
+		return printDump(w, h)
+	}
 	return fields(w, "backup", h.ID, "label", h.Label, "service", h.Service, "system", h.System.String(),
-		"PostgreSQL", fmt.Sprintf("%d.%d", h.PGVersion/10000, h.PGVersion%10000), "started", when(h.Started), "ended", when(h.Stopped),
+		"PostgreSQL", versionText(h.PGVersion), "started", when(h.Started), "ended", when(h.Stopped),
 		"WAL", fmt.Sprintf("%s to %s, timeline %d", h.StartLSN, h.StopLSN, h.Timeline), "files", fmt.Sprint(h.Files),
 		"size", size(h.Bytes), "stored", fmt.Sprintf("%s (%s), %s unchanged since earlier backups", size(h.StoredBytes), h.Codec, size(h.ReusedBytes)),
 		"previous", h.Previous,

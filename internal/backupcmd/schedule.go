@@ -35,7 +35,7 @@ func scheduleCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "schedule",
 		Short: "Print what runs backups, expiry, verification and drills by themselves",
-		Long: `Print crontab lines, systemd timers and services, or Kubernetes CronJobs for backups, expiry, verification and drills: at the
+		Long: `Print crontab lines, systemd timers and services (that of covetctl wal agent too), or Kubernetes CronJobs for backups, expiry, verification and drills: at the
 times that the configuration says (BACKUP_SCHEDULE and the like), or at suggested ones where it says none. covetd runs the
 configured schedule itself, and needs none of these. Any number of schedulers may be set up beside each other: a lease in
 the repository lets one of them do each job.`,
@@ -122,7 +122,7 @@ func (f *scheduleFlags) printed(c Config, now time.Time) (printedSchedule, error
 		case "cron":
 			out.Files[format] = cronLines(out.Jobs, env)
 		case "systemd":
-			out.Files[format] = systemdUnits(out.Jobs, env, f.user)
+			out.Files[format] = systemdUnits(out.Jobs, env, f.user) + agentUnit(self, env, f.user)
 		case "kubernetes":
 			out.Files[format] = cronJobs(out.Jobs, env, f.image, c.Service)
 		}
@@ -206,6 +206,25 @@ func systemdUnits(jobs []scheduled, env []variable, user string) string {
 		fmt.Fprintf(&b, "EnvironmentFile=-/etc/covet/backup.env\nExecStart=%s\nTimeoutStartSec=infinity\nNice=10\nIOSchedulingClass=idle\n", strings.Join(words, " "))
 		fmt.Fprintf(&b, "\n# /etc/systemd/system/covet-%s.timer\n[Unit]\nDescription=Covet: when the %s is due\n\n[Timer]\nOnCalendar=%s\nPersistent=true\n\n[Install]\nWantedBy=timers.target\n", j.Kind, j.Kind, j.cadence.Calendar())
 	}
+	return b.String()
+}
+
+// agentUnit is a service for covetctl wal agent, which archives for PostgreSQL's archive_command and empties the spool. It ends
+// after PostgreSQL, whose last segment it archives.
+func agentUnit(self string, env []variable, user string) string {
+	var b strings.Builder
+	b.WriteString("\n# /etc/systemd/system/covet-wal-agent.service\n# Archives for covetctl wal push, in one process that stays; it needs what the archive_command has in its environment.\n")
+	fmt.Fprintf(&b, "[Unit]\nDescription=Covet: archives PostgreSQL's log\nAfter=network-online.target\nWants=network-online.target\nBefore=postgresql.service\n\n[Service]\nUser=%s\n", user)
+	for _, v := range env {
+		fmt.Fprintf(&b, "Environment=%s\n", systemdQuote(v.name+"="+v.value))
+	}
+	b.WriteString("RuntimeDirectory=covet\n")
+	for _, v := range env {
+		if v.name == "COVET_WAL_SPOOL" {
+			fmt.Fprintf(&b, "ExecStartPre=+/usr/bin/install -d -o %s -m 0700 %s\n", user, systemdQuote(v.value))
+		}
+	}
+	fmt.Fprintf(&b, "ExecStart=%s wal agent\nRestart=always\nRestartSec=1\n\n[Install]\nWantedBy=multi-user.target\n", systemdQuote(self))
 	return b.String()
 }
 

@@ -79,6 +79,8 @@ func Settings() []Setting {
 		{Name: "COVET_S3_SSE", Group: "encryption", Help: "encryption by the S3 server: AES256 or aws:kms", Example: "COVET_S3_SSE=AES256"},
 		{Name: "COVET_S3_KMS_KEY", Group: "encryption", Help: "key for aws:kms", Example: "COVET_S3_KMS_KEY=alias/backups"},
 		{Name: "COVET_S3_VIRTUAL_HOST", Group: "repository", Help: "put the bucket into the endpoint's host name", Example: "COVET_S3_VIRTUAL_HOST=true"},
+		{Name: "COVET_WAL_SPOOL", Group: "archive", Help: "folder on the database's machine where WAL waits for the repository", Default: "", Example: "COVET_WAL_SPOOL=/var/spool/covet"},
+		{Name: "COVET_WAL_SPOOL_MAX", Group: "archive", Help: "how much the spool may hold", Default: "4G", Example: "COVET_WAL_SPOOL_MAX=8G", set: func(_ *Config, v string) error { return new(byteSize).Set(v) }},
 		{Name: "BACKUP_DATABASE_URL", Group: "database", Help: "database server to back up, with a role that has REPLICATION; DATABASE_URL if unset", Example: "BACKUP_DATABASE_URL=postgres://backup@db/postgres", Secret: true, set: text(func(c *Config) *string { return &c.DatabaseURL })},
 		{Name: "BACKUP_SCHEDULE", Group: "schedule", Help: "when backups are made: crontab fields, UTC", Default: "off", Example: `BACKUP_SCHEDULE="0 2 * * *"`, set: cadence(recovery.Backup)},
 		{Name: "BACKUP_VERIFY_SCHEDULE", Group: "schedule", Help: "when backups are read back and checked", Default: "off", Example: `BACKUP_VERIFY_SCHEDULE="0 5 * * sun"`, set: cadence(recovery.Verify)},

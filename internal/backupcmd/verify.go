@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/covetpy/covet/ops/backup"
-	"github.com/covetpy/covet/ops/restore"
 )
 
 func verifyCommand() *cobra.Command {
@@ -44,45 +44,63 @@ func (f *repoFlags) verify(cmd *cobra.Command, o *output, ids []string, stalest 
 	if err != nil {
 		return err
 	}
-	var bad []error
-	named := len(ids) > 0
-	if len(ids) == 0 {
-		heads, err := c.Backups(ctx)
-		if err != nil && !errors.Is(err, backup.ErrDamaged) {
-			return err
-		}
-		if err != nil {
-			bad = append(bad, err)
-		}
-		verified, err := c.Verified(ctx)
-		if err != nil {
-			return err
-		}
-		ids = backup.Stalest(heads, verified, stalest)
-	}
-	v := backup.NewVerifier(c)
 	results := []*backup.Verification{}
-	for _, id := range ids {
-		began := time.Now()
-		r, err := v.Verify(ctx, id, o.progress(cmd.ErrOrStderr()))
-		if errors.Is(err, backup.ErrNotFound) && !named {
-			continue // it expired meanwhile
-		}
+	var bad []error
+	for _, part := range []backup.Cluster{c, c.LogicalBackups()} {
+		found, err := verifyPart(cmd, o, part, ids, stalest, &bad)
 		if err != nil {
 			return err
 		}
-		if err := c.SaveVerified(ctx, id, backup.Verified{At: began.UTC(), Took: backup.Elapsed(time.Since(began)), Bytes: r.Bytes, Damage: r.Damage}); err != nil {
+		results = append(results, found...)
+	}
+	for _, id := range ids {
+		if !slices.ContainsFunc(results, func(r *backup.Verification) bool { return r.ID == id }) {
+			_, err := manifest(ctx, c, id) // says where it isn't
 			return err
-		}
-		results = append(results, r)
-		if len(r.Damage) > 0 {
-			bad = append(bad, fmt.Errorf("backup %s is damaged: %s", id, strings.Join(r.Damage, "; ")))
 		}
 	}
 	if err := o.print(cmd.OutOrStdout(), results, func(w io.Writer) error { return printVerified(w, results) }); err != nil {
 		return err
 	}
 	return errors.Join(bad...)
+}
+
+// verifyPart verifies the backups of one kind: all, or those of the names that it has.
+func verifyPart(cmd *cobra.Command, o *output, c backup.Cluster, ids []string, stalest int, bad *[]error) (results []*backup.Verification, err error) {
+	ctx := cmd.Context()
+	if len(ids) == 0 {
+		heads, err := c.Backups(ctx)
+		if err != nil && !errors.Is(err, backup.ErrDamaged) {
+			return nil, err
+		}
+		if err != nil {
+			*bad = append(*bad, err)
+		}
+		verified, err := c.Verified(ctx)
+		if err != nil {
+			return nil, err
+		}
+		ids = backup.Stalest(heads, verified, stalest)
+	}
+	v := backup.NewVerifier(c)
+	for _, id := range ids {
+		began := time.Now()
+		r, err := v.Verify(ctx, id, o.progress(cmd.ErrOrStderr()))
+		if errors.Is(err, backup.ErrNotFound) {
+			continue // it expired meanwhile, or is of the other kind
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := c.SaveVerified(ctx, id, backup.Verified{At: began.UTC(), Took: backup.Elapsed(time.Since(began)), Bytes: r.Bytes, Damage: r.Damage}); err != nil {
+			return nil, err
+		}
+		results = append(results, r)
+		if len(r.Damage) > 0 {
+			*bad = append(*bad, fmt.Errorf("backup %s is damaged: %s", id, strings.Join(r.Damage, "; ")))
+		}
+	}
+	return results, nil
 }
 
 func printVerified(w io.Writer, rs []*backup.Verification) error {
@@ -95,63 +113,4 @@ func printVerified(w io.Writer, rs []*backup.Verification) error {
 		lines = append(lines, []string{r.ID, state, fmt.Sprint(r.Packs), size(r.Bytes), fmt.Sprint(r.Segments)})
 	}
 	return rows(w, []string{"BACKUP", "STATE", "PACKS", "READ", "WAL"}, lines)
-}
-
-func gapsCommand() *cobra.Command {
-	var f repoFlags
-	var o output
-	cmd := &cobra.Command{
-		Use:   "gaps",
-		Short: "Show holes in the archived WAL",
-		Long: `Show the WAL segments that are missing though later ones are archived: no backup before such a hole can be restored to a
-point behind it. Exits with 5 where there are any; a new backup closes the matter.`,
-		Example: `  covetctl backup gaps`,
-		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return failed(f.gaps(cmd, &o)) },
-	}
-	f.add(cmd)
-	f.addSystem(cmd)
-	o.add(cmd)
-	return cmd
-}
-
-func (f *repoFlags) gaps(cmd *cobra.Command, o *output) error {
-	if err := o.check(); err != nil {
-		return err
-	}
-	ctx := cmd.Context()
-	c, err := f.cluster(ctx)
-	if err != nil {
-		return err
-	}
-	heads, err := c.Backups(ctx)
-	if err != nil && heads == nil || len(heads) == 0 {
-		return errors.Join(err, fmt.Errorf("there is no readable backup of %s in %s", f.service, f.repo))
-	}
-	archived, err := c.Archived(ctx, heads[0].SegmentSize)
-	if err != nil {
-		return err
-	}
-	gaps, err := restore.Gaps(heads, archived)
-	if err != nil {
-		return err
-	}
-	if gaps == nil {
-		gaps = []restore.Gap{}
-	}
-	err = o.print(cmd.OutOrStdout(), gaps, func(w io.Writer) error {
-		if len(gaps) == 0 {
-			_, err := fmt.Fprintln(w, "no gaps since backup", heads[0].ID)
-			return err
-		}
-		var lines [][]string
-		for _, g := range gaps {
-			lines = append(lines, []string{fmt.Sprint(g.Timeline), g.First, g.Last, fmt.Sprint(g.Segments)})
-		}
-		return rows(w, []string{"TIMELINE", "FIRST MISSING", "LAST MISSING", "SEGMENTS"}, lines)
-	})
-	if err == nil && len(gaps) > 0 {
-		err = fmt.Errorf("the archive has %d gaps: make a new backup", len(gaps))
-	}
-	return err
 }

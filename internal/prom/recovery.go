@@ -17,27 +17,33 @@ type Recovery struct {
 var recoveryDescs = struct {
 	known, looked, rpo, rpoLimit, rto, rtoLimit, lag, backups, backupAge, backupBytes, storedBytes *prometheus.Desc
 	verifiedAge, gaps, window, walBytes, drillAge, drillTime, drillPassed, jobFailures, jobNext    *prometheus.Desc
+	spoolFiles, spoolBytes, spoolMax, spoolAge, spoolRefused                                       *prometheus.Desc
 }{
-	known:       desc("recovery_known", "1 while the backup repository answers, 0 while what is shown is old."),
-	looked:      desc("recovery_looked_timestamp_seconds", "When the repository was last read."),
-	rpo:         desc("recovery_point_seconds", "How much of the past would be lost were the database gone now."),
-	rpoLimit:    desc("recovery_point_limit_seconds", "How much may be (RPO)."),
-	rto:         desc("recovery_time_seconds", "How long getting the database back would take.", "basis"),
-	rtoLimit:    desc("recovery_time_limit_seconds", "How long it may take (RTO)."),
-	lag:         desc("wal_lag_bytes", "Log that was written and is not in the repository."),
-	backups:     desc("backups", "Complete backups in the repository."),
-	backupAge:   desc("backup_age_seconds", "Time since the newest backup ended."),
-	backupBytes: desc("backup_bytes", "Size of the database in the newest backup."),
-	storedBytes: desc("backup_stored_bytes", "What the newest backup added to the repository."),
-	verifiedAge: desc("backup_verified_age_seconds", "Time since the newest backup was read back and found good."),
-	gaps:        desc("wal_gaps", "Holes in the archived log."),
-	window:      desc("recovery_window_seconds", "How far back the unbroken window reaches."),
-	walBytes:    desc("wal_archived_bytes", "Archived log in the repository, compressed."),
-	drillAge:    desc("restore_drill_age_seconds", "Time since the last trial restore."),
-	drillTime:   desc("restore_drill_seconds", "How long the last trial restore took until the server took writes."),
-	drillPassed: desc("restore_drill_passed", "1 where the last trial restore passed its checks."),
-	jobFailures: desc("backup_job_failures", "Failures of a scheduled job in a row.", "job"),
-	jobNext:     desc("backup_job_next_timestamp_seconds", "When a scheduled job is due; in the past: overdue.", "job"),
+	known:        desc("recovery_known", "1 while the backup repository answers, 0 while what is shown is old."),
+	looked:       desc("recovery_looked_timestamp_seconds", "When the repository was last read."),
+	rpo:          desc("recovery_point_seconds", "How much of the past would be lost were the database gone now."),
+	rpoLimit:     desc("recovery_point_limit_seconds", "How much may be (RPO)."),
+	rto:          desc("recovery_time_seconds", "How long getting the database back would take.", "basis"),
+	rtoLimit:     desc("recovery_time_limit_seconds", "How long it may take (RTO)."),
+	lag:          desc("wal_lag_bytes", "Log that was written and is not in the repository."),
+	backups:      desc("backups", "Complete backups in the repository."),
+	backupAge:    desc("backup_age_seconds", "Time since the newest backup ended."),
+	backupBytes:  desc("backup_bytes", "Size of the database in the newest backup."),
+	storedBytes:  desc("backup_stored_bytes", "What the newest backup added to the repository."),
+	verifiedAge:  desc("backup_verified_age_seconds", "Time since the newest backup was read back and found good."),
+	gaps:         desc("wal_gaps", "Holes in the archived log."),
+	window:       desc("recovery_window_seconds", "How far back the unbroken window reaches."),
+	walBytes:     desc("wal_archived_bytes", "Archived log in the repository, compressed."),
+	drillAge:     desc("restore_drill_age_seconds", "Time since the last trial restore."),
+	drillTime:    desc("restore_drill_seconds", "How long the last trial restore took until the server took writes."),
+	drillPassed:  desc("restore_drill_passed", "1 where the last trial restore passed its checks."),
+	spoolFiles:   desc("wal_spool_files", "WAL files that are on this machine alone, and were acknowledged."),
+	spoolBytes:   desc("wal_spool_bytes", "Size of these files, compressed."),
+	spoolMax:     desc("wal_spool_limit_bytes", "How much the spool may hold before archiving has to wait for the repository."),
+	spoolAge:     desc("wal_spool_age_seconds", "How long the oldest of them has waited for the repository."),
+	spoolRefused: desc("wal_spool_refused_files", "Those that the repository refused for good."),
+	jobFailures:  desc("backup_job_failures", "Failures of a scheduled job in a row.", "job"),
+	jobNext:      desc("backup_job_next_timestamp_seconds", "When a scheduled job is due; in the past: overdue.", "job"),
 }
 
 // Describe implements prometheus.Collector: the collector is unchecked, since samples come and go with what is known.
@@ -85,12 +91,29 @@ func (c *Recovery) Collect(out chan<- prometheus.Metric) {
 		gauge(out, d.drillTime, p.Drills[0].Recovery.Std().Seconds())
 		gauge(out, d.drillPassed, oneIf(p.Drills[0].Passed()))
 	}
+	c.spool(out, p.Spool, age)
 	for _, j := range p.Jobs {
 		gauge(out, d.jobFailures, float64(j.Failures), string(j.Kind))
 		if !j.Next.IsZero() {
 			gauge(out, d.jobNext, float64(j.Next.Unix()), string(j.Kind))
 		}
 	}
+}
+
+// spool shows what waits on this machine, where there is a spool.
+func (c *Recovery) spool(out chan<- prometheus.Metric, s *backup.SpoolState, age func(time.Time) float64) {
+	if s == nil {
+		return
+	}
+	d, oldest := recoveryDescs, 0.0
+	if !s.Oldest.IsZero() {
+		oldest = age(s.Oldest)
+	}
+	gauge(out, d.spoolFiles, float64(s.Files))
+	gauge(out, d.spoolBytes, float64(s.Bytes))
+	gauge(out, d.spoolMax, float64(s.Max))
+	gauge(out, d.spoolAge, oldest)
+	gauge(out, d.spoolRefused, float64(len(s.Refused)))
 }
 
 // basis says whether the recovery time was measured, or worked out.

@@ -24,7 +24,8 @@ import (
 )
 
 // Options says where a bucket is and how to speak to it. Credentials come from where the AWS tools take them: the
-// AWS_* environment, the shared files, the container or instance role.
+// AWS_* environment, the shared files, the container or instance role; or from the files that AWS_ACCESS_KEY_ID_FILE,
+// AWS_SECRET_ACCESS_KEY_FILE and AWS_SESSION_TOKEN_FILE name.
 type Options struct {
 	Bucket string
 	Prefix string // of every key; no slash at either end
@@ -76,10 +77,26 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := config.LoadDefaultConfig(ctx, loadOptions(o, hc)...)
+	load := func(ctx context.Context) (aws.Config, error) {
+		opts := loadOptions(o, hc)
+		files, err := fromFiles(os.Getenv)
+		if err != nil {
+			return aws.Config{}, err
+		}
+		if files != nil {
+			opts = append(opts, config.WithCredentialsProvider(files))
+		}
+		return config.LoadDefaultConfig(ctx, opts...)
+	}
+	cfg, err := load(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("s3 configuration: %w", err)
 	}
+	renew := newRenewing(cfg.Credentials, func(ctx context.Context) (aws.CredentialsProvider, error) {
+		c, err := load(ctx)
+		return c.Credentials, err
+	})
+	cfg.Credentials, cfg.Retryer = renew, retryer(o, renew)
 	if cfg.Region == "" {
 		cfg.Region = "us-east-1"
 	}
@@ -95,28 +112,33 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 // loadOptions are the settings of the SDK. Checksums that S3-compatible servers may not know are sent only where the
 // protocol demands them: what is stored carries checksums of its own.
 func loadOptions(o Options, hc *awshttp.BuildableClient) []func(*config.LoadOptions) error {
-	attempts := o.Attempts
-	if attempts == 0 {
-		attempts = 10
-	}
 	opts := []func(*config.LoadOptions) error{
 		config.WithHTTPClient(hc),
 		config.WithLogger(logging.Nop{}), // what matters comes back as an error
 		config.WithRequestChecksumCalculation(aws.RequestChecksumCalculationWhenRequired),
 		config.WithResponseChecksumValidation(aws.ResponseChecksumValidationWhenRequired),
-		config.WithRetryer(func() aws.Retryer {
-			return retry.NewStandard(func(ro *retry.StandardOptions) {
-				ro.MaxAttempts = attempts
-				ro.Backoff = retry.BackoffDelayerFunc(pause)
-				ro.RateLimiter = noRateLimit{}
-				ro.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(untrusted)}, ro.Retryables...)
-			})
-		}),
 	}
 	if o.Region != "" {
 		opts = append(opts, config.WithRegion(o.Region))
 	}
 	return opts
+}
+
+// retryer decides what is tried again, and when.
+func retryer(o Options, renew *renewing) func() aws.Retryer {
+	attempts := o.Attempts
+	if attempts == 0 {
+		attempts = 10
+	}
+	return func() aws.Retryer {
+		return retry.NewStandard(func(ro *retry.StandardOptions) {
+			ro.MaxAttempts = attempts
+			ro.Backoff = retry.BackoffDelayerFunc(pause)
+			ro.RateLimiter = noRateLimit{}
+			own := []retry.IsErrorRetryable{retry.IsErrorRetryableFunc(untrusted), retry.IsErrorRetryableFunc(renew.retryable)}
+			ro.Retryables = append(own, ro.Retryables...)
+		})
+	}
 }
 
 // pause is how long to wait before the next try: 50 ms doubling up to 5 s, half of it by chance, so that many clients of

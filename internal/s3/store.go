@@ -144,6 +144,8 @@ func explain(err error) error {
 		return backup.ErrNotFound
 	case code(err) == "NoSuchBucket":
 		return fmt.Errorf("%w (the bucket does not exist: create it, or correct the repository's address)", err)
+	case expired(err):
+		return fmt.Errorf("%w (the credentials have expired or are withdrawn, and where they are from there are no others yet: renew AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or the files that they are in; the next run goes on)", err)
 	case status(err) == http.StatusForbidden || status(err) == http.StatusUnauthorized:
 		return fmt.Errorf("%w (check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, the region and this machine's clock)", err)
 	case status(err) == http.StatusMovedPermanently:

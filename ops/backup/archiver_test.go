@@ -281,6 +281,53 @@ func TestSpoolRefused(t *testing.T) {
 	}
 }
 
+// A file that was damaged in the spool is never brought to the repository. Where PostgreSQL has it still, it is taken again.
+func TestSpoolDamaged(t *testing.T) {
+	t.Parallel()
+	w := newWAL(t, 3)
+	s := &backup.Spool{Dir: filepath.Join(t.TempDir(), "spool"), Max: 1 << 20}
+	a := w.archiver()
+	a.Spool, a.Ahead = s, 0
+	for n := 1; n <= 2; n++ {
+		if _, err := a.Archive(t.Context(), w.path(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(s.Dir, "*", "*", w.name(1)))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	data, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/2] ^= 1
+	if err := os.WriteFile(files[0], data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Drain(t.Context(), w.c, codec.Zstd(1), 1); err != nil {
+		t.Fatal(err)
+	}
+	if w.has(t, 1) || !w.has(t, 2) {
+		t.Errorf("in the repository: the damaged one %t, the other %t", w.has(t, 1), w.has(t, 2))
+	}
+	st, err := s.State()
+	if err != nil || len(st.Refused) != 1 || !strings.Contains(st.Refused[0], "damaged") {
+		t.Errorf("state: %+v %v", st, err)
+	}
+	if _, err := a.Archive(t.Context(), w.path(3)); err == nil || !strings.Contains(err.Error(), w.name(1)) {
+		t.Errorf("the next one: %v", err)
+	}
+	for _, n := range []int{1, 3} {
+		if _, err := a.Archive(t.Context(), w.path(n)); err != nil {
+			t.Errorf("segment %d once more: %v", n, err)
+		}
+	}
+	if err := s.Drain(t.Context(), w.c, codec.Zstd(1), 1); err != nil || !w.has(t, 1) || !w.has(t, 3) {
+		t.Errorf("after it was pushed again: %v, %t %t", err, w.has(t, 1), w.has(t, 3))
+	}
+}
+
 // other is a segment with other bytes.
 func other(w *pgWAL, n int) []byte {
 	data := backup.EmptySegment(backup.Segment{Timeline: 1, No: uint64(n)}, testSystem, 1<<20)

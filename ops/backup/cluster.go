@@ -26,6 +26,7 @@ type Cluster struct {
 	Repository
 	Service string
 	System  SystemID
+	part    string // of the keys: empty, or logicalPart
 }
 
 var serviceName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
@@ -39,11 +40,13 @@ func CheckService(name string) error {
 }
 
 // Cluster returns the part for one database system.
-func (r Repository) Cluster(service string, id SystemID) Cluster { return Cluster{r, service, id} }
+func (r Repository) Cluster(service string, id SystemID) Cluster {
+	return Cluster{Repository: r, Service: service, System: id}
+}
 
 // key builds a key in the cluster's part.
 func (c Cluster) key(parts ...string) string {
-	return c.Service + "/" + c.System.String() + "/" + strings.Join(parts, "/")
+	return c.Service + "/" + c.System.String() + "/" + c.part + strings.Join(parts, "/")
 }
 
 // markerKey is an object that says that the cluster exists, so that it is found without listing everything.
@@ -105,6 +108,8 @@ func (c Cluster) Backups(ctx context.Context) ([]Head, error) {
 			damaged = append(damaged, &DamagedManifestError{id, err})
 		case err != nil:
 			return nil, err
+		case (h.Logical != nil) != c.logical():
+			damaged = append(damaged, &DamagedManifestError{id, fmt.Errorf("%w: it lies among backups of another kind", ErrDamaged)})
 		default:
 			heads = append(heads, h)
 		}
@@ -143,7 +148,7 @@ func (c Cluster) Manifest(ctx context.Context, id string) (*Manifest, error) {
 		return nil, &DamagedManifestError{id, err}
 	}
 	c.Sealer.learn(m.keys)
-	if m.ID != id || m.System != c.System || m.Service != c.Service {
+	if m.ID != id || m.System != c.System || m.Service != c.Service || (m.Logical != nil) != c.logical() {
 		return nil, &DamagedManifestError{id, fmt.Errorf("%w: it is that of backup %s of %s, system %s", ErrDamaged, m.ID, m.Service, m.System)}
 	}
 	return m, nil

@@ -42,7 +42,48 @@ func (c Cluster) Expire(ctx context.Context, p Policy, now time.Time, dryRun boo
 		return &Expiry{}, nil
 	}
 	e := &Expiry{Decisions: p.Decide(heads, now)}
-	var keep []Head
+	keep, err := c.expireBackups(ctx, e, now, dryRun)
+	if err != nil {
+		return e, err
+	}
+	if err := c.expireWAL(ctx, e, keep, dryRun); err != nil {
+		return e, fmt.Errorf("expire WAL: %w", err)
+	}
+	return e, c.tidy(ctx, keep, now, dryRun)
+}
+
+// ExpireLogical removes the logical backups that the policy doesn't keep, and their packs. They are counted apart from the
+// base backups, and those of different databases or tables apart from each other.
+func (c Cluster) ExpireLogical(ctx context.Context, p Policy, now time.Time, dryRun bool) (*Expiry, error) {
+	if p.Empty() {
+		return nil, errors.New("expire: the policy has no rules")
+	}
+	c = c.LogicalBackups()
+	heads, err := c.Backups(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("expire logical backups: nothing was removed: %w", err)
+	}
+	e := &Expiry{Decisions: p.DecideLogical(heads, now)}
+	keep, err := c.expireBackups(ctx, e, now, dryRun)
+	if err != nil {
+		return e, err
+	}
+	return e, c.tidy(ctx, keep, now, dryRun)
+}
+
+// Add takes what another expiry removed.
+func (e *Expiry) Add(o *Expiry) {
+	e.Decisions = append(e.Decisions, o.Decisions...)
+	e.Packs, e.PackBytes = append(e.Packs, o.Packs...), e.PackBytes+o.PackBytes
+	e.Locked, e.Waiting = append(e.Locked, o.Locked...), append(e.Waiting, o.Waiting...)
+	if o.LockedUntil.After(e.LockedUntil) {
+		e.LockedUntil = o.LockedUntil
+	}
+}
+
+// expireBackups removes the manifests that were decided to go, and then the packs that nobody needs any longer. It returns
+// the backups that are left.
+func (c Cluster) expireBackups(ctx context.Context, e *Expiry, now time.Time, dryRun bool) (keep []Head, err error) {
 	var drop []string
 	for _, d := range e.Decisions {
 		if d.Keep {
@@ -53,29 +94,32 @@ func (c Cluster) Expire(ctx context.Context, p Policy, now time.Time, dryRun boo
 	}
 	if !dryRun {
 		if err := c.remove(ctx, e, drop); err != nil {
-			return e, fmt.Errorf("expire: %w", err)
+			return nil, fmt.Errorf("expire: %w", err)
 		}
 		if keep, err = c.Backups(ctx); err != nil { // those that are locked are there still
-			return e, fmt.Errorf("expire: %w", err)
+			return nil, fmt.Errorf("expire: %w", err)
 		}
 	}
 	if err := c.expirePacks(ctx, e, keep, now, dryRun); err != nil {
-		return e, fmt.Errorf("expire packs: %w", err)
+		return nil, fmt.Errorf("expire packs: %w", err)
 	}
-	if err := c.expireWAL(ctx, e, keep, dryRun); err != nil {
-		return e, fmt.Errorf("expire WAL: %w", err)
+	return keep, nil
+}
+
+// tidy removes what only belonged to backups that are gone.
+func (c Cluster) tidy(ctx context.Context, keep []Head, now time.Time, dryRun bool) error {
+	if dryRun {
+		return nil
 	}
-	if !dryRun {
-		if err := c.dropVerified(ctx, keep); err != nil {
-			return e, fmt.Errorf("expire verifications: %w", err)
-		}
+	if err := c.dropVerified(ctx, keep); err != nil {
+		return fmt.Errorf("expire verifications: %w", err)
 	}
-	if s, ok := c.Store.(Sweeper); ok && !dryRun {
+	if s, ok := c.Store.(Sweeper); ok {
 		if err := s.Sweep(ctx, now.Add(-48*time.Hour)); err != nil {
-			return e, fmt.Errorf("expire: %w", err)
+			return fmt.Errorf("expire: %w", err)
 		}
 	}
-	return e, nil
+	return nil
 }
 
 // expirePacks removes the packs that no backup names. The order makes it safe beside a backup that begins or ends

@@ -38,6 +38,8 @@ type Head struct {
 	Directory   string       `json:"directory,omitempty"` // HOST:DIR, where local files were read
 	// EncryptedFor names the recipients whose identities can read the backup; empty: it isn't encrypted.
 	EncryptedFor []string `json:"encrypted_for,omitempty"`
+	// Logical is set where the backup is a dump of databases: such a one has no WAL, and no timeline.
+	Logical *Logical `json:"logical,omitempty"`
 }
 
 // Tablespace is one besides the default ones.

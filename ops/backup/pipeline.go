@@ -47,8 +47,8 @@ type pipeline struct {
 	layouts  []layout // by file
 }
 
-// run moves everything and returns when all packs are durable.
-func (p *pipeline) run(ctx context.Context) error {
+// run moves everything that read hands over and returns when all packs are durable.
+func (p *pipeline) run(ctx context.Context, read func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	p.slabs = make(chan *slab, p.workers)
@@ -79,7 +79,7 @@ func (p *pipeline) run(ctx context.Context) error {
 			p.bufs.Put(&u.enc)
 		}
 	}()
-	if err := p.read(ctx); err != nil {
+	if err := read(ctx); err != nil {
 		cancel(err)
 	}
 	close(p.slabs)

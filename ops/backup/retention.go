@@ -60,6 +60,26 @@ func (p Policy) Decide(heads []Head, now time.Time) []Decision {
 	return out
 }
 
+// DecideLogical applies a policy to logical backups, the oldest first: to those of each scope apart, so that a dump of one
+// table doesn't take the place of one of everything. The recovery window isn't theirs to begin: it is an age here.
+func (p Policy) DecideLogical(heads []Head, now time.Time) []Decision {
+	p.Age, p.Window = max(p.Age, p.Window), 0
+	var scopes []string
+	byScope := map[string][]Head{}
+	for _, h := range heads {
+		s := h.Logical.Scope()
+		if byScope[s] == nil {
+			scopes = append(scopes, s)
+		}
+		byScope[s] = append(byScope[s], h)
+	}
+	out := []Decision{}
+	for _, s := range scopes {
+		out = append(out, p.Decide(byScope[s], now)...)
+	}
+	return out
+}
+
 // keepCalendar keeps the newest backup of the latest days, weeks and months.
 func (p Policy) keepCalendar(heads []Head, keep func(int, string)) {
 	for _, rule := range []struct {

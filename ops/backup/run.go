@@ -157,7 +157,7 @@ func (r *run) copy(ctx context.Context, prev *previous, total int64) error {
 		src: r.Source, codec: codec, prev: prev, meter: r.meter, workers: workers, unit: unitSize(total), spaces: &r.m.Head,
 		packer: newPacker(ctx, r.c, codec, r.m.ID),
 	}
-	if err := p.run(ctx); err != nil {
+	if err := p.run(ctx, p.read); err != nil {
 		return fmt.Errorf("copy the files: %w", err)
 	}
 	stop, err := r.Source.Stop()

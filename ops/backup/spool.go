@@ -54,6 +54,10 @@ func (s *Spool) Add(c Cluster, name string, data []byte, codec Codec) error {
 			return &ConflictError{name, s.Dir}
 		}
 		return nil
+	} else if errors.Is(err, ErrDamaged) { // it is here once more, whole
+		if err := ignoreMissing(os.Remove(path + spoolRefused)); err != nil {
+			return err
+		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -364,6 +368,9 @@ func LockFile(path string) (unlock func(), err error) {
 
 // Busy says whether a process brings a cluster's files to the repository.
 func (s *Spool) Busy(c Cluster) bool { return walside.Locked(filepath.Join(s.folder(c), spoolLock)) }
+
+// Files lists what waits in the spool for the repository, in its order.
+func (s *Spool) Files(c Cluster) ([]string, error) { return spooled(s.folder(c)) }
 
 // Waiting is how many files of a cluster can go to the repository.
 func (s *Spool) Waiting(c Cluster) (int, error) {

@@ -62,6 +62,9 @@ func (v *Verifier) Verify(ctx context.Context, id string, report func(Progress))
 		out.Packs++
 		meter.add(int(p.Size), 0)
 	}
+	if m.Logical != nil {
+		return out, nil // it needs none
+	}
 	return out, v.wal(ctx, m, out)
 }
 

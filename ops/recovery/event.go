@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/covetpy/covet/ops/backup"
 	"github.com/covetpy/covet/ops/journal"
 )
 
@@ -34,6 +35,8 @@ type Summary struct {
 	From       time.Time `json:"window_from,omitzero"` // the oldest moment that can be restored to
 	Gaps       int       `json:"gaps"`
 	Drill      *Drilled  `json:"last_drill,omitempty"`
+	// Spool is what is on the database's machine alone; nil: there is no spool.
+	Spool *backup.SpoolState `json:"wal_spool,omitempty"`
 }
 
 // Drilled is the newest drill.
@@ -48,7 +51,7 @@ func (p *Posture) Summary() *Summary {
 	if p == nil {
 		return nil
 	}
-	s := &Summary{At: p.At, Unknown: p.Unknown, Repository: p.Repository, RPO: p.RPO, RTO: p.RTO, Lag: p.Lag, Backups: len(p.Backups), Gaps: len(p.Gaps)}
+	s := &Summary{At: p.At, Unknown: p.Unknown, Repository: p.Repository, RPO: p.RPO, RTO: p.RTO, Lag: p.Lag, Backups: len(p.Backups), Gaps: len(p.Gaps), Spool: p.Spool}
 	if len(p.Backups) > 0 {
 		s.Backup = p.Backups[0].Stopped
 	}

@@ -25,6 +25,7 @@ type Facts struct {
 	Archive    Archive
 	Drills     []backup.DrillResult // the oldest first
 	Attempts   map[Kind][]backup.Attempt
+	Spool      *backup.SpoolState // of this machine; nil: it has none
 }
 
 // Archive is the size of the archived log.

@@ -146,6 +146,9 @@ func (m *Monitor) answered(f Facts, err error, o Observed, now time.Time) Verdic
 	if m.posture == nil || m.posture.Unknown == "" { // else that it can't be known has been said already
 		p.RPO, p.RTO = p.RPO.forgotten(p.At, m.Limits.RPO), p.RTO.forgotten(p.At, m.Limits.RTO)
 	}
+	if f.Spool != nil { // what is on this machine is known all the same
+		p.Spool = f.Spool
+	}
 	m.posture = &p
 	return Unreadable(now.Sub(m.silent), err, m.Limits.RPO)
 }

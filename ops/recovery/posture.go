@@ -26,6 +26,7 @@ type Posture struct {
 	Backups    []BackupState        `json:"backups"` // newest first
 	Drills     []backup.DrillResult `json:"drills"`  // newest first
 	Jobs       []JobState           `json:"jobs"`
+	Spool      *backup.SpoolState   `json:"wal_spool,omitempty"` // WAL that is on this machine alone; nil: there is no spool
 	Verdicts   []Verdict            `json:"verdicts"`
 }
 
@@ -55,7 +56,7 @@ type Observed struct {
 func Judge(f Facts, o Observed, s Schedule, limits Objectives, now time.Time) Posture {
 	p := Posture{
 		At: now, Repository: f.Repository, Service: f.Service, Database: "answers", Lag: -1, Archive: f.Archive,
-		Coverage: f.Coverage, Gaps: f.Gaps, Backups: []BackupState{}, Drills: []backup.DrillResult{}, Jobs: s.jobs(f, now),
+		Coverage: f.Coverage, Gaps: f.Gaps, Backups: []BackupState{}, Drills: []backup.DrillResult{}, Jobs: s.jobs(f, now), Spool: f.Spool,
 	}
 	switch {
 	case o.Unnamed:

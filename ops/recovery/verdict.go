@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/covetpy/covet/ops/backup"
 	"github.com/covetpy/covet/ops/health"
 	"github.com/covetpy/covet/ops/journal"
 )
@@ -18,6 +19,7 @@ const (
 	SubjectRPO   = "recovery point"
 	SubjectRTO   = "recovery time"
 	SubjectDrill = "restore drill"
+	SubjectSpool = "WAL spool"
 	subjectJob   = "scheduled " // and the kind
 
 	subjectRepository = "repository"
@@ -28,7 +30,7 @@ const farOver = 4
 
 // judge has one verdict for each subject, also for those that are well: so that what is healed is closed.
 func judge(f Facts, p Posture, now time.Time) []Verdict {
-	out := []Verdict{judgeRPO(f, p), judgeRTO(p), judgeDrill(f)}
+	out := []Verdict{judgeRPO(f, p), judgeRTO(p), judgeDrill(f), judgeSpool(f.Spool)}
 	for _, j := range p.Jobs {
 		out = append(out, judgeJob(j, now))
 	}
@@ -92,6 +94,19 @@ func judgeDrill(f Facts) Verdict {
 	}
 	v.Reason = fmt.Sprintf("the drill of %s failed: %s", d.Began.UTC().Format("2006-01-02 15:04Z"), strings.Join(failed, "; "))
 	v.Action = "find out whether the backup or the check is wrong: covetctl restore drill"
+	return v
+}
+
+// judgeSpool is about WAL that PostgreSQL was told is safe and that the repository won't ever take.
+func judgeSpool(s *backup.SpoolState) Verdict {
+	v := Verdict{Subject: SubjectSpool}
+	if s == nil || len(s.Refused) == 0 {
+		return v
+	}
+	v.Severity = health.P2
+	v.Reason = "the repository refuses WAL that waits in the spool: " + s.Refused[0]
+	v.Action = "look at both, then remove what is wrong from the spool with its .refused note: covetctl wal status"
+	v.Rows = []health.Row{{Arm: "archive", Signal: "refused", Value: fmt.Sprint(len(s.Refused)), Limit: "0", Severity: v.Severity}}
 	return v
 }
 

@@ -105,10 +105,22 @@ func (w *copier) fetch(ctx context.Context) error {
 }
 
 // fetchRun brings the units of one request.
-func (w *copier) fetchRun(ctx context.Context, run []need, fw *fileWriter, raw, enc *[]byte) (err error) {
-	m := w.Manifest
+func (w *copier) fetchRun(ctx context.Context, run []need, fw *fileWriter, raw, enc *[]byte) error {
+	return fetchUnits(ctx, w.Cluster, w.Manifest, run, raw, enc, func(n need, b []byte) error {
+		w.fetched.Add(int64(w.Manifest.Units[n.unit].Len))
+		for _, p := range n.pieces {
+			if err := fw.write(p, b[p.off:p.off+p.n]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// fetchUnits brings units that lie near each other in a pack with one request, and hands each over, decompressed.
+func fetchUnits(ctx context.Context, c backup.Cluster, m *backup.Manifest, run []need, raw, enc *[]byte, take func(n need, raw []byte) error) (err error) {
 	first, last := m.Units[run[0].unit], m.Units[run[len(run)-1].unit]
-	rc, err := w.Cluster.OpenPack(ctx, m.Packs[first.Pack].Name, int64(first.Off), int64(last.Off+last.Len-first.Off))
+	rc, err := c.OpenPack(ctx, m.Packs[first.Pack].Name, int64(first.Off), int64(last.Off+last.Len-first.Off))
 	if err != nil {
 		return err
 	}
@@ -125,14 +137,11 @@ func (w *copier) fetchRun(ctx context.Context, run []need, fw *fileWriter, raw, 
 			return cutOff(m.Packs[u.Pack].Name, err)
 		}
 		at = u.Off + u.Len
-		w.fetched.Add(int64(u.Len))
-		if *raw, err = w.Cluster.ReadUnit(m, n.unit, *enc, *raw); err != nil {
+		if *raw, err = c.ReadUnit(m, n.unit, *enc, *raw); err != nil {
 			return err
 		}
-		for _, p := range n.pieces {
-			if err := fw.write(p, (*raw)[p.off:p.off+p.n]); err != nil {
-				return err
-			}
+		if err := take(n, *raw); err != nil {
+			return err
 		}
 	}
 	return nil

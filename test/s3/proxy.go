@@ -23,6 +23,7 @@ const (
 	Lose                  // let the server act, then reset the connection instead of answering
 	Truncate              // pass on half of the answer's body, then reset
 	Slow                  // wait 300 ms, then forward
+	Expired               // answer 403 ExpiredToken without asking the server
 )
 
 // Proxy stands between a client and the S3 server and makes requests fail.
@@ -66,6 +67,9 @@ func (p *Proxy) harm(f Fault, w http.ResponseWriter, r *http.Request, forward ht
 		http.Error(w, "<Error><Code>InternalError</Code></Error>", http.StatusInternalServerError)
 	case Fail503:
 		http.Error(w, "<Error><Code>SlowDown</Code></Error>", http.StatusServiceUnavailable)
+	case Expired:
+		w.Header().Set("Content-Type", "application/xml")
+		http.Error(w, "<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>", http.StatusForbidden)
 	case Reset:
 		cut(w)
 	case Lose:

@@ -51,6 +51,25 @@ func StartTLS(tb testing.TB) *Server {
 	return s
 }
 
+// StartAccounts is Start for a server with accounts besides its root's, each of which may do everything.
+func StartAccounts(tb testing.TB, accounts ...string) *Server {
+	tb.Helper()
+	s := &Server{Port: freePort(tb), root: tb.TempDir()}
+	s.Endpoint = fmt.Sprintf("http://127.0.0.1:%d", s.Port)
+	s.run(tb, "--iam-dir", tb.TempDir())
+	for _, a := range accounts {
+		out, err := exec.Command(binary(tb), "admin", "--access", AccessKey, "--secret", SecretKey, "--endpoint-url", s.Endpoint,
+			"create-user", "--access", a, "--secret", SecretOf(a), "--role", "admin").CombinedOutput()
+		if err != nil {
+			tb.Fatalf("make account %s: %v\n%s", a, err, out)
+		}
+	}
+	return s
+}
+
+// SecretOf is the secret key of an account.
+func SecretOf(account string) string { return account + "-secret" }
+
 // run starts the program, and waits until it answers.
 func (s *Server) run(tb testing.TB, more ...string) {
 	tb.Helper()

@@ -177,14 +177,23 @@ func (v *viewer) portOf() int {
 		lines := bufio.NewScanner(strings.NewReader(text))
 		for lines.Scan() {
 			if m := portSetting.FindStringSubmatch(lines.Text()); m != nil {
-				port, _ = strconv.Atoi(m[1]) //nolint:errcheck // they are digits
+				port = digits(m[1])
 			}
 		}
 	}
 	if all := portOption.FindAllStringSubmatch(v.f.pgOptions, -1); len(all) > 0 {
-		port, _ = strconv.Atoi(all[len(all)-1][1]) //nolint:errcheck // they are digits
+		port = digits(all[len(all)-1][1])
 	}
 	return port
+}
+
+// digits is the number that digits make; 0 where it is too large to be a port.
+func digits(s string) int {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil {
+		return 0
+	}
+	return int(n)
 }
 
 // content is a small file of the backup.

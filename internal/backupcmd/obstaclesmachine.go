@@ -53,9 +53,9 @@ func (v *viewer) space() {
 		if syscall.Statfs(existing(n.dirs[0]), &st) != nil {
 			continue
 		}
-		free := int64(st.Bavail) * int64(st.Bsize)
+		free := int64(st.Bavail) * st.Bsize
 		if os.Geteuid() == 0 {
-			free = int64(st.Bfree) * int64(st.Bsize)
+			free = int64(st.Bfree) * st.Bsize
 		}
 		if n.bytes > free {
 			v.add("disk space", fmt.Sprintf("%s needs %s more, and %s is free", strings.Join(n.dirs, " and "), size(n.bytes), size(free)),

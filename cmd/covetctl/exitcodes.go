@@ -25,7 +25,7 @@ func exits() []exit {
 		{console.CodeWaiting.Exit(), "the rollout waits for approval: covetctl rollout promote"},
 		{console.CodeRolledBack.Exit(), "the rollout failed or was aborted, and the old release serves as before; a backup or restore failed, and everything is as it was"},
 		{console.CodeUnreachable.Exit(), "covetd, the database or the repository does not answer"},
-		{console.CodeLocked.Exit(), "another rollout is under way"},
+		{console.CodeLocked.Exit(), "another rollout or restore is under way"},
 		{console.CodeNotRolledBack.Exit(), "the rollout failed and was NOT rolled back: people must act; a restore failed halfway, and says what is left"},
 		{interruptedExit, "interrupted by Ctrl-C or a signal; what covetd was told to do goes on"},
 	}

@@ -86,7 +86,7 @@ func (o *obstacles) port(t *testing.T) {
 
 func (o *obstacles) version(t *testing.T) {
 	bin := pgtest.Dir(t)
-	if err := os.WriteFile(filepath.Join(bin, "postgres"), []byte("#!/bin/sh\necho 'postgres (PostgreSQL) 12.4'\n"), 0o755); err != nil { //nolint:gosec // it is run by another user
+	if err := os.WriteFile(filepath.Join(bin, "postgres"), []byte("#!/bin/sh\necho 'postgres (PostgreSQL) 12.4'\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	stands(t, o.try, dataDir(t), []string{"--start", "--pg-options", "-p 1", "--pg-bin", bin}, "PostgreSQL) 12.4", "--pg-bin")
@@ -114,12 +114,12 @@ func (o *obstacles) owner(t *testing.T) {
 		t.Skip("only root can make another user's directory")
 	}
 	dir := filepath.Join(pgtest.Dir(t), "data")
-	if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // that others may look is the point
+	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	stands(t, o.try, dir, nil, "belongs to another user", "chown")
 	closed := t.TempDir()
-	if err := os.Chmod(closed, 0o700); err != nil { //nolint:gosec // it is a folder
+	if err := os.Chmod(closed, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	stands(t, func(args ...string) (string, string, int) { return o.asRoot(nil, args...) }, filepath.Join(closed, "data"), nil, "does not get through")
@@ -143,7 +143,7 @@ func (o *obstacles) root(t *testing.T) {
 	if err := os.Chown(repo, 0, 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(repo, 0o700); err != nil { //nolint:gosec // it is a folder
+	if err := os.Chmod(repo, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	stands(t, with(), dataDir(t), nil, "repository "+repo, "could not fetch its log")

@@ -53,9 +53,9 @@ func (v *viewer) space() {
 		if syscall.Statfs(existing(n.dirs[0]), &st) != nil {
 			continue
 		}
-		free := int64(st.Bavail) * int64(st.Bsize)
+		free := int64(st.Bavail) * st.Bsize
 		if os.Geteuid() == 0 {
-			free = int64(st.Bfree) * int64(st.Bsize)
+			free = int64(st.Bfree) * st.Bsize
 		}
 		if n.bytes > free {
 			v.add("disk space", fmt.Sprintf("%s needs %s more, and %s is free", strings.Join(n.dirs, " and "), size(n.bytes), size(free)),
@@ -177,14 +177,23 @@ func (v *viewer) portOf() int {
 		lines := bufio.NewScanner(strings.NewReader(text))
 		for lines.Scan() {
 			if m := portSetting.FindStringSubmatch(lines.Text()); m != nil {
-				port, _ = strconv.Atoi(m[1]) //nolint:errcheck // they are digits
+				port = digits(m[1])
 			}
 		}
 	}
 	if all := portOption.FindAllStringSubmatch(v.f.pgOptions, -1); len(all) > 0 {
-		port, _ = strconv.Atoi(all[len(all)-1][1]) //nolint:errcheck // they are digits
+		port = digits(all[len(all)-1][1])
 	}
 	return port
+}
+
+// digits is the number that digits make; 0 where it is too large to be a port.
+func digits(s string) int {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil {
+		return 0
+	}
+	return int(n)
 }
 
 // content is a small file of the backup.

@@ -97,7 +97,7 @@ func (s *scene) sameAgain(t *testing.T) {
 		}
 	}
 	// What was restored and moved away since isn't taken for restored.
-	dir, o = s.interrupted(t, b)
+	dir, _ = s.interrupted(t, b)
 	if err := os.Rename(dir, dir+".away"); err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func (r records) all(ctx context.Context) ([]*restore.Operation, error) {
 	defer cancel()
 	noted, err := r.host.noted(ctx)
 	if err != nil {
-		return list, nil //nolint:nilerr // a restore is also looked for where no service can be reached
+		return list, nil // a restore is also looked for where no service can be reached
 	}
 	return r.merged(list, noted), nil
 }

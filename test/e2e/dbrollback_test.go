@@ -53,7 +53,7 @@ func newBookshop(t *testing.T, kind string, alive bool) *bookshop {
 	for _, v := range []string{"v1.0.0", "v1.1.0"} {
 		b.must(0, "release", "add", v, "--instances", "2", "--env", "VERSION="+v, "--env", "BOOK="+b.pg.DSN(), "--", built.book)
 	}
-	b.must(0, "rollout", "start", "v1.0.0", "--strategy", "blue-green", "--bake", "0s", "--keep", "0s")
+	b.must(0, "rollout", "start", "v1.0.0", "--strategy", "blue-green", "--bake", "0s", "--keep", "0s", "--watch")
 	b.forward()
 	return b
 }
@@ -100,7 +100,7 @@ func (b *bookshop) forward() {
 	b.setApart(true)
 	defer b.setApart(false)
 	b.write()
-	b.must(0, "rollout", "start", "v1.1.0", "--strategy", "blue-green", "--bake", "0s", "--keep", "0s", "--force")
+	b.must(0, "rollout", "start", "v1.1.0", "--strategy", "blue-green", "--bake", "0s", "--keep", "0s", "--force", "--watch")
 	if !b.alive {
 		b.kill()
 	}

@@ -66,7 +66,7 @@ func onKubernetes(context string) *clustered {
 	c := &clustered{scripted: s, context: context}
 	c.view = console.ClusterView{At: t0, Context: context, Namespace: "shop", Deployment: "shop", Traffic: "HTTPRoute shop"}
 	for i := range 9 {
-		p := console.Pod{
+		p := &console.Pod{
 			Name: fmt.Sprintf("shop-6c9f7d5b8-%05d", i), Release: "v1.0.0", Workload: "shop", Phase: "Running", Ready: 1, Node: fmt.Sprintf("node-%d", i%3),
 			IP: fmt.Sprintf("10.244.0.%d", i+2), CreatedAt: t0.Add(-3 * time.Hour), Traffic: true,
 			Containers: []console.Container{{Name: "shop", Image: "registry.example/shop:v1.0.0", ImageID: "registry.example/shop@sha256:4f1c", Ready: true, State: "running"}},
@@ -81,7 +81,7 @@ func onKubernetes(context string) *clustered {
 		}
 		c.view.Pods = append(c.view.Pods, p)
 	}
-	c.view.Events = []console.ClusterEvent{
+	c.view.Events = []*console.ClusterEvent{
 		{At: t0.Add(-20 * time.Second), Count: 4, Warning: true, Object: "Pod/shop-canary-7d4b-x2x9q", Reason: "BackOff", Message: "Back-off restarting failed container shop", From: "kubelet"},
 		{At: t0.Add(-time.Minute), Count: 1, Object: "Deployment/shop-canary", Reason: "ScalingReplicaSet", Message: "Scaled up replica set shop-canary-7d4b to 1", From: "deployment-controller"},
 	}
@@ -237,7 +237,8 @@ func podCrowd(n int) *clustered {
 	some := c.view.Pods
 	c.view.Pods = nil
 	for i := range n {
-		p := some[i%len(some)]
+		p := new(console.Pod)
+		*p = *some[i%len(some)]
 		p.Name = fmt.Sprintf("shop-%05d", i)
 		c.view.Pods = append(c.view.Pods, p)
 	}

@@ -198,7 +198,7 @@ func (m *model) news() {
 
 // second lets what depends on the clock pass.
 func (m *model) second() {
-	m.dirty = true
+	m.news()
 	now := m.o.Now()
 	if !m.writeUntil.IsZero() && now.After(m.writeUntil) {
 		m.writeUntil = time.Time{}

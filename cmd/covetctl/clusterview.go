@@ -83,7 +83,7 @@ func showPods(v console.ClusterView) answer {
 	}}
 }
 
-func podTone(p console.Pod) render.Tone {
+func podTone(p *console.Pod) render.Tone {
 	switch {
 	case p.Phase == "Running" && p.Ready == len(p.Containers):
 		return render.Good

@@ -4,13 +4,14 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -22,19 +23,17 @@ import (
 func (p *Port) View(ctx context.Context) (console.ClusterView, error) {
 	p.surround()
 	p.around.known(ctx)
+	fronts := frontNames(p.stage.fronts())
 	v := console.ClusterView{
 		At: now(), Context: p.at.Context, Namespace: p.at.Namespace, Deployment: p.at.Deployment, Traffic: p.trafficBy(),
-		Pods: []console.Pod{}, Events: []console.ClusterEvent{}, Nodes: []console.Node{}, Scalers: []console.Scaler{},
+		Nodes: []console.Node{}, Scalers: []console.Scaler{}, Events: p.around.happened(p.at.Deployment, fronts),
 	}
-	serving := p.servingAddresses()
-	on := map[string]int{}
-	for _, pod := range p.stage.pods.all() {
-		v.Pods = append(v.Pods, p.podView(pod, serving))
-		on[pod.Spec.NodeName]++
-	}
+	var on map[string]int
+	v.Pods, on = p.podViews(fronts)
 	for _, n := range p.around.nodes.all() {
-		if on[n.Name] > 0 {
-			v.Nodes = append(v.Nodes, nodeView(n, on[n.Name]))
+		if view := n.view; on[n.name] > 0 {
+			view.Pods = on[n.name]
+			v.Nodes = append(v.Nodes, view)
 		}
 	}
 	for _, h := range p.stage.scalers.all() {
@@ -42,14 +41,28 @@ func (p *Port) View(ctx context.Context) (console.ClusterView, error) {
 			v.Scalers = append(v.Scalers, scalerView(h))
 		}
 	}
-	for _, e := range p.around.events.all() {
-		if p.concerns(e) {
-			v.Events = append(v.Events, eventView(e))
-		}
-	}
-	slices.SortFunc(v.Events, func(a, b console.ClusterEvent) int { return b.At.Compare(a.At) })
 	v.Warnings = append(p.client.warnings.all(), p.unreadable()...)
 	return v, nil
+}
+
+// podViews are the pods, of which only those that have changed are made anew, and how many there are on each node.
+func (p *Port) podViews(fronts []string) ([]*console.Pod, map[string]int) {
+	all, version := p.stage.pods.all(), p.sight.versions()
+	serving := addresses(p.stage.endpoints.all(), fronts...)
+	views, on := make([]*console.Pod, 0, len(all)), map[string]int{}
+	for _, pod := range all {
+		on[pod.node]++
+		views = append(views, pod.in(cmp.Or(version(pod), unrecorded), p.sight.nameOf(slotOf(pod)), pod.view.IP != "" && serving[pod.view.IP]))
+	}
+	return views, on
+}
+
+func frontNames(fronts []*corev1.Service) []string {
+	var out []string
+	for _, f := range fronts {
+		out = append(out, f.Name)
+	}
+	return out
 }
 
 // ViewChanged implements console.Cluster.
@@ -57,8 +70,35 @@ func (p *Port) ViewChanged() <-chan struct{} { return p.stage.bell.changed() }
 
 // around is what only the pages about the cluster need: it is watched from the first time that somebody looks.
 type around struct {
-	nodes  *shelf[*corev1.Node]
-	events *shelf[*corev1.Event]
+	nodes  *shelf[*node]
+	events *shelf[*event]
+
+	mu     sync.Mutex
+	made   uint64 // the version of the events that sorted is made of
+	fronts []string
+	sorted []*console.ClusterEvent
+}
+
+// eventsKept bounds the events: a cluster that scales up by ten thousand pods says five things of each of them.
+const eventsKept = 5000
+
+// happened are the events about the service, newest first.
+func (a *around) happened(deployment string, fronts []string) []*console.ClusterEvent {
+	version := a.events.seen()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.sorted != nil && a.made == version && slices.Equal(a.fronts, fronts) {
+		return a.sorted
+	}
+	out := []*console.ClusterEvent{}
+	for _, e := range a.events.all() {
+		if concerns(e.about, deployment) || slices.Contains(fronts, e.about) {
+			out = append(out, e.view)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *console.ClusterEvent) int { return b.At.Compare(a.At) })
+	a.made, a.fronts, a.sorted = version, fronts, out
+	return out
 }
 
 // known waits until nodes and events have been listed once, or cannot be; not for long, as the pods matter more.
@@ -83,10 +123,19 @@ func (p *Port) surround() {
 	if p.around != nil {
 		return
 	}
-	ring := p.stage.bell.ring
-	p.around = &around{nodes: newShelf[*corev1.Node]("nodes", ring), events: newShelf[*corev1.Event]("events", ring)}
-	p.around.nodes.trim = func(n *corev1.Node) { n.ManagedFields, n.Status.Images = nil, nil }
-	p.around.events.trim = func(e *corev1.Event) { e.ManagedFields = nil }
+	ring, w := p.stage.bell.ring, &p.stage.words
+	p.around = &around{nodes: newShelf[*node]("nodes", ring), events: newShelf[*event]("events", ring)}
+	p.around.nodes.slim = func(o any) *node {
+		n := o.(*corev1.Node)
+		return &node{meta: meta{name: n.Name, version: n.ResourceVersion}, view: nodeView(n)}
+	}
+	p.around.nodes.alike = func(a, b *node) bool { return reflect.DeepEqual(a.view, b.view) } // a node tells every few seconds that it lives
+	p.around.events.slim = func(o any) *event { return slimEvent(w, o.(*corev1.Event)) }
+	p.around.events.fits = func(e *event) bool {
+		_, front := p.stage.services.get(e.about)
+		return front || concerns(e.about, p.at.Deployment)
+	}
+	p.around.events.limit = eventsKept
 	p.running.Go(func() {
 		p.around.nodes.keep(p.ctx, &corev1.Node{}, p.client.asTyped(nodes, selection{}, func() runtime.Object { return &corev1.NodeList{} }))
 	})
@@ -106,43 +155,18 @@ func (p *Port) unreadable() []string {
 	return out
 }
 
-// servingAddresses are the addresses that the Services' EndpointSlices hold as ready.
-func (p *Port) servingAddresses() map[string]bool {
-	mine := map[string]bool{}
-	for _, f := range p.stage.fronts() {
-		mine[f.Name] = true
+// podView is what is shown of a pod, but for what the rest of the cluster says of it.
+func podView(w *words, pod *corev1.Pod, i rollout.Instance) *console.Pod {
+	v := &console.Pod{
+		Name: pod.Name, Phase: w.one(phaseOf(pod, i)), Reason: i.Reason, Restarts: i.Restarts, Node: w.one(pod.Spec.NodeName), IP: pod.Status.PodIP,
+		CreatedAt: pod.CreationTimestamp.Time, Containers: make([]console.Container, 0, len(pod.Spec.Containers)),
 	}
-	out := map[string]bool{}
-	for _, e := range p.stage.endpoints.all() {
-		if !mine[e.Labels[discoveryv1.LabelServiceName]] {
-			continue
-		}
-		for _, end := range e.Endpoints {
-			if end.Conditions.Ready == nil || *end.Conditions.Ready {
-				for _, a := range end.Addresses {
-					out[a] = true
-				}
-			}
-		}
-	}
-	return out
-}
-
-func (p *Port) podView(pod *corev1.Pod, serving map[string]bool) console.Pod {
-	version := p.sight.versionOfPod(pod)
-	i := observe(pod, version)
-	v := console.Pod{
-		Name: pod.Name, Release: cmp.Or(version, unrecorded), Workload: p.sight.nameOf(slotOf(pod)), Phase: phaseOf(pod, i), Reason: i.Reason,
-		Restarts: i.Restarts, Node: pod.Spec.NodeName, IP: pod.Status.PodIP, CreatedAt: pod.CreationTimestamp.Time,
-		Traffic: serving[pod.Status.PodIP] && pod.Status.PodIP != "",
-	}
-	for _, c := range pod.Spec.Containers {
-		v.Containers = append(v.Containers, containerView(c, pod.Status.ContainerStatuses))
-	}
-	for _, c := range v.Containers {
+	for n := range pod.Spec.Containers {
+		c := containerView(w, &pod.Spec.Containers[n], pod.Status.ContainerStatuses)
 		if c.Ready {
 			v.Ready++
 		}
+		v.Containers = append(v.Containers, c)
 	}
 	return v
 }
@@ -162,21 +186,21 @@ func phaseOf(pod *corev1.Pod, i rollout.Instance) string {
 	return string(pod.Status.Phase)
 }
 
-func containerView(c corev1.Container, all []corev1.ContainerStatus) console.Container {
-	v := console.Container{Name: c.Name, Image: c.Image, State: "waiting"}
+func containerView(w *words, c *corev1.Container, all []corev1.ContainerStatus) console.Container {
+	v := console.Container{Name: w.one(c.Name), Image: w.one(c.Image), State: "waiting"}
 	at := slices.IndexFunc(all, func(s corev1.ContainerStatus) bool { return s.Name == c.Name })
 	if at < 0 {
 		return v
 	}
-	s := all[at]
-	v.Ready, v.Restarts, v.ImageID = s.Ready, int(s.RestartCount), s.ImageID
+	s := &all[at]
+	v.Ready, v.Restarts, v.ImageID = s.Ready, int(s.RestartCount), w.one(s.ImageID)
 	switch {
 	case s.State.Running != nil:
 		v.State = "running"
 	case s.State.Terminated != nil:
-		v.State, v.Reason = "terminated", s.State.Terminated.Reason
+		v.State, v.Reason = "terminated", w.one(s.State.Terminated.Reason)
 	case s.State.Waiting != nil:
-		v.Reason = s.State.Waiting.Reason
+		v.Reason = w.one(s.State.Waiting.Reason)
 	}
 	for _, t := range []*corev1.ContainerStateTerminated{s.State.Terminated, s.LastTerminationState.Terminated} {
 		if t != nil {
@@ -187,8 +211,8 @@ func containerView(c corev1.Container, all []corev1.ContainerStatus) console.Con
 	return v
 }
 
-func nodeView(n *corev1.Node, pods int) console.Node {
-	v := console.Node{Name: n.Name, Cordoned: n.Spec.Unschedulable, Pods: pods, Version: n.Status.NodeInfo.KubeletVersion}
+func nodeView(n *corev1.Node) console.Node {
+	v := console.Node{Name: n.Name, Cordoned: n.Spec.Unschedulable, Version: n.Status.NodeInfo.KubeletVersion}
 	for _, c := range n.Status.Conditions {
 		switch {
 		case c.Type == corev1.NodeReady:
@@ -230,23 +254,13 @@ func targetOf(h *autoscalingv2.HorizontalPodAutoscaler, name corev1.ResourceName
 	return ""
 }
 
-// concerns reports whether an event is about the service: its Deployments, or what they and their Services made.
-func (p *Port) concerns(e *corev1.Event) bool {
-	name := e.InvolvedObject.Name
-	for _, own := range []string{p.at.Deployment, second(p.at.Deployment)} {
-		if name == own || strings.HasPrefix(name, own+"-") {
-			return true
-		}
-	}
-	for _, f := range p.stage.fronts() {
-		if name == f.Name {
-			return true
-		}
-	}
-	return false
+// concerns reports whether an object of that name is one of the service's Deployments, or of what they made.
+func concerns(name, deployment string) bool {
+	rest, ok := strings.CutPrefix(name, deployment)
+	return ok && (rest == "" || rest[0] == '-') // the second Deployment's name begins with the first one's
 }
 
-func eventView(e *corev1.Event) console.ClusterEvent {
+func eventView(w *words, e *corev1.Event) *console.ClusterEvent {
 	at := e.LastTimestamp.Time
 	for _, t := range []time.Time{e.EventTime.Time, e.FirstTimestamp.Time, e.CreationTimestamp.Time} {
 		if at.IsZero() {
@@ -257,9 +271,9 @@ func eventView(e *corev1.Event) console.ClusterEvent {
 	if e.Series != nil {
 		count, at = int(e.Series.Count), e.Series.LastObservedTime.Time
 	}
-	return console.ClusterEvent{
+	return &console.ClusterEvent{
 		At: at, Count: max(count, 1), Warning: e.Type == corev1.EventTypeWarning, Object: e.InvolvedObject.Kind + "/" + e.InvolvedObject.Name,
-		Reason: e.Reason, Message: e.Message, From: cmp.Or(e.ReportingController, e.Source.Component),
+		Reason: w.one(e.Reason), Message: e.Message, From: w.one(cmp.Or(e.ReportingController, e.Source.Component)),
 	}
 }
 

@@ -17,8 +17,8 @@ var hopeless = map[string]int{
 }
 
 // observe says what a pod does, in the words of ops/rollout.
-func observe(p *corev1.Pod, version string) rollout.Instance {
-	i := rollout.Instance{ID: p.Name, Release: version, StartedAt: p.CreationTimestamp.Time, Since: p.CreationTimestamp.Time}
+func observe(p *corev1.Pod) rollout.Instance {
+	i := rollout.Instance{ID: p.Name, StartedAt: p.CreationTimestamp.Time, Since: p.CreationTimestamp.Time}
 	if p.Status.StartTime != nil {
 		i.StartedAt = p.Status.StartTime.Time
 	}
@@ -151,22 +151,6 @@ func startFailures(p *corev1.Pod) int {
 		}
 	}
 	return n
-}
-
-// trimPod lets go of what nobody here looks at: thousands of pods are kept.
-func trimPod(p *corev1.Pod) {
-	p.ManagedFields = nil
-	delete(p.Annotations, "kubectl.kubernetes.io/last-applied-configuration")
-	p.Spec.Volumes, p.Spec.Tolerations, p.Spec.Affinity = nil, nil, nil
-	p.Spec.TopologySpreadConstraints, p.Spec.ImagePullSecrets = nil, nil
-	for i := range p.Spec.Containers {
-		c := &p.Spec.Containers[i]
-		*c = corev1.Container{Name: c.Name, Image: c.Image}
-	}
-	for i := range p.Spec.InitContainers {
-		c := &p.Spec.InitContainers[i]
-		*c = corev1.Container{Name: c.Name, Image: c.Image}
-	}
 }
 
 // owner is the ReplicaSet that made the pod.

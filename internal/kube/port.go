@@ -161,7 +161,7 @@ func (p *Port) current() *console.Desk {
 func (p *Port) follow(ctx context.Context) {
 	looked := p.drift()
 	for {
-		changed := p.stage.bell.changed()
+		changed := p.stage.shape.changed()
 		err := p.catchUp(ctx)
 		if drift := p.drift(); err == nil && drift != looked {
 			if looked = drift; drift != "" {
@@ -376,7 +376,16 @@ func convert(answer, out any) error {
 func (p *Port) problems() []string {
 	out := p.driver.problems()
 	out = append(out, p.stage.troubles()...)
-	l := p.sight.layout(now())
+	out = append(out, p.look().notes...)
+	for _, w := range p.client.warnings.all() {
+		out = append(out, "the API server warns: "+w)
+	}
+	return out
+}
+
+// layoutNotes says what is unusual about the Deployments.
+func (p *Port) layoutNotes(l layout) []string {
+	var out []string
 	if l.rest && l.adrift() && l.slots[primary].version == "" {
 		out = append(out, fmt.Sprintf("Deployment %s runs what Covet has not recorded: somebody else deployed it", p.at.Deployment))
 	}
@@ -384,10 +393,6 @@ func (p *Port) problems() []string {
 		if w, ok := l.slots[slot]; ok && w.failure != "" {
 			out = append(out, "Deployment "+p.sight.nameOf(slot)+": "+w.failure)
 		}
-	}
-	out = append(out, p.sight.drifted()...)
-	for _, w := range p.client.warnings.all() {
-		out = append(out, "the API server warns: "+w)
 	}
 	return out
 }

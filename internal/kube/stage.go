@@ -32,12 +32,14 @@ type stage struct {
 	sets          *shelf[object]
 	head          *shelf[object] // the journal's head
 	routes        map[string]*shelf[object]
-	pods          *shelf[*corev1.Pod]
+	pods          *shelf[*pod]
 	services      *shelf[*corev1.Service]
-	endpoints     *shelf[*discoveryv1.EndpointSlice]
+	endpoints     *shelf[*endpoints]
 	scalers       *shelf[*autoscalingv2.HorizontalPodAutoscaler]
 
-	bell    bell
+	bell    bell // rings at every change
+	shape   bell // only where a Deployment, its ReplicaSets or the journal changed
+	words   words
 	running sync.WaitGroup
 	stop    context.CancelFunc
 }
@@ -158,15 +160,16 @@ func selectorOf(o object) (string, error) {
 
 func (s *stage) watchAll(ctx context.Context) {
 	name, ring := s.at.Deployment, s.bell.ring
-	s.first = watchJSON(ctx, s, "Deployment", s.client.asJSON(deployments, selection{name: name}))
-	s.second = watchJSON(ctx, s, "Deployment", s.client.asJSON(deployments, selection{name: second(name)}))
-	s.sets = watchJSON(ctx, s, "ReplicaSets", s.client.asJSON(replicaSets, selection{labels: s.selector}))
-	s.head = watchJSON(ctx, s, "the journal", s.client.asJSON(configMaps, selection{name: newJournal(s.client, name).headName()}))
+	shaped := func() { s.shape.ring(); ring() }
+	s.first = watchJSON(ctx, s, "Deployment", shaped, s.client.asJSON(deployments, selection{name: name}))
+	s.second = watchJSON(ctx, s, "Deployment", shaped, s.client.asJSON(deployments, selection{name: second(name)}))
+	s.sets = watchJSON(ctx, s, "ReplicaSets", shaped, s.client.asJSON(replicaSets, selection{labels: s.selector}))
+	s.head = watchJSON(ctx, s, "the journal", shaped, s.client.asJSON(configMaps, selection{name: newJournal(s.client, name).headName()}))
 	for _, d := range dialects {
-		s.routes[d.kind] = watchJSON(ctx, s, d.kind+"s", s.client.asJSON(d.gvr, selection{}))
+		s.routes[d.kind] = watchJSON(ctx, s, d.kind+"s", ring, s.client.asJSON(d.gvr, selection{}))
 	}
-	s.pods = newShelf[*corev1.Pod]("pods", ring)
-	s.pods.trim = trimPod
+	s.pods = newShelf[*pod]("pods", ring)
+	s.pods.slim = func(o any) *pod { return slimPod(&s.words, o.(*corev1.Pod)) }
 	s.keep(func() {
 		s.pods.keep(ctx, &corev1.Pod{}, s.client.asTyped(pods, selection{labels: s.selector}, func() runtime.Object { return &corev1.PodList{} }))
 	})
@@ -174,7 +177,8 @@ func (s *stage) watchAll(ctx context.Context) {
 	s.keep(func() {
 		s.services.keep(ctx, &corev1.Service{}, s.client.asTyped(services, selection{}, func() runtime.Object { return &corev1.ServiceList{} }))
 	})
-	s.endpoints = newShelf[*discoveryv1.EndpointSlice]("EndpointSlices", ring)
+	s.endpoints = newShelf[*endpoints]("EndpointSlices", ring)
+	s.endpoints.slim = func(o any) *endpoints { return slimSlice(&s.words, o.(*discoveryv1.EndpointSlice)) }
 	s.keep(func() {
 		s.endpoints.keep(ctx, &discoveryv1.EndpointSlice{}, s.client.asTyped(sliceKind, selection{}, func() runtime.Object { return &discoveryv1.EndpointSliceList{} }))
 	})
@@ -186,8 +190,8 @@ func (s *stage) watchAll(ctx context.Context) {
 
 func (s *stage) keep(do func()) { s.running.Go(do) }
 
-func watchJSON(ctx context.Context, s *stage, kind string, lw cache.ListWatch) *shelf[object] {
-	shelf := newShelf[object](kind, s.bell.ring)
+func watchJSON(ctx context.Context, s *stage, kind string, ring func(), lw cache.ListWatch) *shelf[object] {
+	shelf := newShelf[object](kind, ring)
 	s.keep(func() { shelf.keep(ctx, &unstructured.Unstructured{}, lw) })
 	return shelf
 }

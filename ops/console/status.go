@@ -51,7 +51,8 @@ func releaseStatuses(s rollout.State, seen rollout.Snapshot, points map[string]P
 		versions[v] = true
 	}
 	restarts := map[string]int{}
-	for _, i := range seen.Instances {
+	for n := range seen.Instances {
+		i := &seen.Instances[n]
 		versions[i.Release] = true
 		restarts[i.Release] += i.Restarts
 	}
@@ -86,11 +87,15 @@ func role(s rollout.State, version string) Role {
 	return RoleLeaving
 }
 
+// instances lists them by their ids. The list must not be changed: where the platform keeps that order it is its own.
 func (d *Desk) instances() []rollout.Instance {
 	if d.Live == nil {
 		return []rollout.Instance{}
 	}
-	out := slices.Clone(d.Live.Snapshot().Instances)
-	slices.SortFunc(out, func(a, b rollout.Instance) int { return strings.Compare(a.ID, b.ID) })
+	out, byID := d.Live.Snapshot().Instances, func(a, b rollout.Instance) int { return strings.Compare(a.ID, b.ID) }
+	if !slices.IsSortedFunc(out, byID) {
+		out = slices.Clone(out)
+		slices.SortFunc(out, byID)
+	}
 	return out
 }

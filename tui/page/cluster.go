@@ -75,9 +75,8 @@ func (p *Cluster) arrange(c Context) {
 	if c.Snap.Cluster == nil {
 		return
 	}
-	for i := range c.Snap.Cluster.Events {
-		e := &c.Snap.Cluster.Events[i]
-		if p.filter == "" || strings.Contains(strings.ToLower(e.Object+" "+e.Reason+" "+e.Message), p.filter) {
+	for _, e := range c.Snap.Cluster.Events {
+		if p.filter == "" || holds(e.Object, p.filter) || holds(e.Reason, p.filter) || holds(e.Message, p.filter) {
 			p.rows = append(p.rows, e)
 		}
 	}

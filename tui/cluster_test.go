@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/covetpy/covet/ops/console"
+	"github.com/covetpy/covet/ops/journal"
 )
 
 // clustered is a scripted service on Kubernetes.
@@ -219,6 +220,56 @@ func TestGoToAnotherContext(t *testing.T) {
 	s.has("PRODUCTION", "kubernetes:prod-eu/shop/shop", "READ-ONLY", "ada@example.com")
 	if !here.isClosed() {
 		t.Error("the target that was left is still open")
+	}
+}
+
+// dead is a service in a cluster that does not answer, of which only the kubeconfig is known.
+type dead struct {
+	*clustered
+	asked chan struct{} // closed: the cluster's own answer, which is an error, may come
+}
+
+func (d *dead) Nearby() (console.Targets, error) {
+	near := d.targets
+	near.Services, near.Namespaces = nil, []string{"shop"}
+	return near, nil
+}
+
+func (d *dead) Targets(ctx context.Context) (console.Targets, error) {
+	select {
+	case <-d.asked:
+	case <-ctx.Done():
+	}
+	return console.Targets{}, errors.New("dial tcp: no route to host")
+}
+
+func (d *dead) Watch(context.Context, journal.Seq) iter.Seq2[console.Update, error] {
+	return func(yield func(console.Update, error) bool) {
+		yield(console.Update{}, &console.Error{Code: console.CodeUnreachable, Message: "dial tcp: no route to host"})
+	}
+}
+
+// The whole way from a cluster that never answered: the contexts are there at once, and a namespace can be typed.
+func TestDeadClusterIsLeft(t *testing.T) {
+	t.Parallel()
+	here, there := &dead{clustered: onKubernetes("prod-eu"), asked: make(chan struct{})}, onKubernetes("staging")
+	went := make(chan console.TargetRef, 1)
+	here.open = func(_ context.Context, to console.TargetRef) (console.Port, error) {
+		went <- to
+		return there, nil
+	}
+	s := showAll(t, here, 120, 40)
+	s.has("the service is not reached", "no route to host", "PRODUCTION", "0 goes to another context")
+	s.press("0")
+	s.has("go where?", "context prod-eu", "you are here", "is being asked")
+	close(here.asked)
+	s.has("no route to host", "namespace shop")
+	s.press("other-place")
+	s.has("enter goes to namespace other-place of prod-eu")
+	s.press("\r")
+	s.has("STAGING", "READ-ONLY")
+	if to := <-went; to != (console.TargetRef{Namespace: "other-place"}) {
+		t.Errorf("it went to %+v", to)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	tea "charm.land/bubbletea/v2"
+
+	"github.com/covetpy/covet/ops/console"
 )
 
 var update = flag.Bool("update", false, "write the screens as they are to testdata")
@@ -42,8 +44,15 @@ func show(t *testing.T, s *scripted, w, h int, change func(*Options)) *shown {
 	return &shown{t: t, term: term, keys: keys, end: ended}
 }
 
+// placed is a port that knows how it and who asks are called.
+type placed interface {
+	console.Port
+	Where() string
+	Who() string
+}
+
 // showAll is show for a console that may go on to other targets.
-func showAll(t *testing.T, c *clustered, w, h int) *shown {
+func showAll(t *testing.T, c placed, w, h int) *shown {
 	t.Helper()
 	in, keys := io.Pipe()
 	term := newEmulator(w, h)

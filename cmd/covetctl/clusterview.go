@@ -194,11 +194,11 @@ func (a *app) targetsCommand() *cobra.Command {
 func (a *app) showTargets(ctx context.Context) error {
 	ctx, cancel := a.within(ctx)
 	defer cancel()
-	c, err := a.inCluster(ctx)
+	to, _, err := a.target()
 	if err != nil {
 		return err
 	}
-	t, err := c.Targets(ctx)
+	t, err := to.Targets(ctx)
 	if err != nil {
 		return err
 	}

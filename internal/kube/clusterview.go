@@ -12,7 +12,6 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/covetpy/covet/ops/console"
@@ -275,46 +274,4 @@ func eventView(w *words, e *corev1.Event) *console.ClusterEvent {
 		At: at, Count: max(count, 1), Warning: e.Type == corev1.EventTypeWarning, Object: e.InvolvedObject.Kind + "/" + e.InvolvedObject.Name,
 		Reason: w.one(e.Reason), Message: e.Message, From: w.one(cmp.Or(e.ReportingController, e.Source.Component)),
 	}
-}
-
-// Targets implements console.Cluster.
-func (p *Port) Targets(ctx context.Context) (console.Targets, error) {
-	t := console.Targets{
-		Context: p.at.Context, Namespace: p.at.Namespace, Service: p.at.Deployment, Namespaces: []string{}, Services: []string{},
-		Production: Production(p.at.Context, p.at.Namespace),
-	}
-	var err error
-	if t.Contexts, err = p.target.contexts(); err != nil {
-		return t, err
-	}
-	list := &corev1.NamespaceList{}
-	if err := p.client.list(ctx, namespaces, list); err != nil {
-		t.Hidden = fmt.Sprintf("the namespaces cannot be listed: %v", err)
-	}
-	for _, n := range list.Items {
-		t.Namespaces = append(t.Namespaces, n.Name)
-	}
-	all, err := p.client.on(deployments).List(ctx, metav1.ListOptions{Limit: 500, LabelSelector: "!" + labelKind})
-	if err != nil {
-		return t, inWords("list the Deployments", err)
-	}
-	for _, o := range all.Items {
-		t.Services = append(t.Services, o.GetName())
-	}
-	return t, nil
-}
-
-// Switch opens another target with the same options.
-func (p *Port) Switch(ctx context.Context, to console.TargetRef) (console.Port, error) {
-	t := p.target
-	if to.Context != "" && to.Context != p.at.Context {
-		t = Target{Kubeconfig: t.Kubeconfig, Context: to.Context}
-	}
-	if to.Namespace != "" {
-		t.Namespace, t.Deployment, t.Service = to.Namespace, "", ""
-	}
-	if to.Deployment != "" {
-		t.Deployment, t.Service = to.Deployment, ""
-	}
-	return Open(ctx, t, p.options)
 }

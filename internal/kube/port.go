@@ -25,6 +25,7 @@ type Options struct {
 	Log     *slog.Logger // slog.DiscardHandler's if nil
 	Holder  string       // how the lease names this program; "covetctl HOST PID" if empty
 	Images  Resolver     // finds the digests of images; nil for none
+	Once    bool         // an API server that is away is an error at once: whoever opens it tries again
 }
 
 // Port is the console of a service on Kubernetes. It needs nothing but the API server: what it knows is watched, what was
@@ -82,7 +83,7 @@ func Open(ctx context.Context, t Target, o Options) (*Port, error) {
 	p := &Port{target: t, options: o, client: c, matrix: health.DefaultMatrix()}
 	asked := make(chan string, 1)
 	go func() { asked <- c.whoami(ctx, at.user) }()
-	if p.stage, err = openStage(ctx, c, at); err != nil {
+	if p.stage, err = openStage(ctx, c, at, o.Once); err != nil {
 		return nil, err
 	}
 	p.at, p.who = p.stage.at, <-asked
@@ -430,6 +431,9 @@ func (p *Port) Where() string {
 	return "kubernetes:" + p.at.Context + "/" + p.at.Namespace + "/" + p.at.Deployment
 }
 
+// Deployment is the name of the service.
+func (p *Port) Deployment() string { return p.at.Deployment }
+
 // Who is whom the API server takes the caller for.
 func (p *Port) Who() string { return p.who }
 
@@ -448,6 +452,15 @@ func (p *Port) Unfinished() string {
 // Check looks at everything that covetctl needs here, and says what is missing.
 func (p *Port) Check(ctx context.Context) (missing []string, err error) {
 	return p.client.missing(ctx, permissions(true, p.stage.myRoutes()))
+}
+
+// Cut is why nothing is heard of the service any more, or nil: what is shown is as it was.
+func (p *Port) Cut() error {
+	first, pods := p.stage.first.trouble(), p.stage.pods.trouble()
+	if first == nil || pods == nil {
+		return nil
+	}
+	return inWords("watch "+p.Where(), first)
 }
 
 // Server is where the API server is.

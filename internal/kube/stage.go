@@ -26,6 +26,7 @@ type object = *unstructured.Unstructured
 type stage struct {
 	client   *client
 	at       located
+	once     bool   // an API server that is away is not waited for
 	selector string // of the primary's pods, and so of the candidate's
 
 	first, second *shelf[object] // the primary, the candidate
@@ -48,8 +49,8 @@ type stage struct {
 var dialects = []dialect{gateway, istio}
 
 // openStage finds the service and begins to watch it. It returns once everything is known.
-func openStage(ctx context.Context, c *client, at located) (*stage, error) {
-	s := &stage{client: c, at: at, routes: map[string]*shelf[object]{}}
+func openStage(ctx context.Context, c *client, at located, once bool) (*stage, error) {
+	s := &stage{client: c, at: at, once: once, routes: map[string]*shelf[object]{}}
 	o, err := s.find(ctx)
 	if err != nil {
 		return nil, err
@@ -73,11 +74,21 @@ func (s *stage) close() {
 	s.running.Wait()
 }
 
+// ask asks once where whoever opened the service tries again, and otherwise again and again for a while.
+func (s *stage) ask(ctx context.Context, do func(context.Context) error) error {
+	if !s.once {
+		return patiently(ctx, requestTimeout, do)
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return do(ctx)
+}
+
 // find is the Deployment that the service is.
 func (s *stage) find(ctx context.Context) (object, error) {
 	if s.at.Deployment != "" {
 		var o object
-		err := patiently(ctx, requestTimeout, func(ctx context.Context) (err error) {
+		err := s.ask(ctx, func(ctx context.Context) (err error) {
 			o, err = s.client.on(deployments).Get(ctx, s.at.Deployment, metav1.GetOptions{})
 			return err
 		})
@@ -87,7 +98,7 @@ func (s *stage) find(ctx context.Context) (object, error) {
 		return o, nil
 	}
 	var list *unstructured.UnstructuredList
-	err := patiently(ctx, requestTimeout, func(ctx context.Context) (err error) {
+	err := s.ask(ctx, func(ctx context.Context) (err error) {
 		list, err = s.client.on(deployments).List(ctx, metav1.ListOptions{Limit: 500, LabelSelector: "!" + labelKind})
 		return err
 	})

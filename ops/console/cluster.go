@@ -132,6 +132,3 @@ type TargetRef struct {
 	Namespace  string
 	Deployment string
 }
-
-// Switcher opens another target. The caller closes the Port it had, if that is an io.Closer.
-type Switcher func(ctx context.Context, to TargetRef) (Port, error)

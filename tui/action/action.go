@@ -47,6 +47,7 @@ type Selection struct {
 type State struct {
 	Snap  *store.Snapshot
 	Write bool // write mode is on
+	Roams bool // the console can be pointed elsewhere
 	Selection
 }
 

@@ -91,7 +91,7 @@ func (a *app) openOnCluster(ctx context.Context, t kube.Target, err error) error
 	}
 	port := newLatePort(t, func(ctx context.Context, t kube.Target) (console.Port, error) { return a.parts.cluster(ctx, t, true) })
 	a.cluster = port
-	debug.SetGCPercent(50) // thousands of pods are kept: a little more work for a third less memory
+	debug.SetGCPercent(33) // thousands of pods are kept: a little more work for a third less memory
 	err = a.parts.tui(ctx, port, tuiOptions{
 		NoColor: !a.style(a.out).Color, ASCII: a.flags.ascii, Accessible: a.flags.accessible, Theme: a.flags.theme, Target: port.Where(),
 	})

@@ -19,13 +19,12 @@ import (
 )
 
 // View implements console.Cluster.
-func (p *Port) View(ctx context.Context) (console.ClusterView, error) {
+func (p *Port) View(context.Context) (console.ClusterView, error) {
 	p.surround()
-	p.around.known(ctx)
 	fronts := frontNames(p.stage.fronts())
 	v := console.ClusterView{
 		At: now(), Context: p.at.Context, Namespace: p.at.Namespace, Deployment: p.at.Deployment, Traffic: p.trafficBy(),
-		Nodes: []console.Node{}, Scalers: []console.Scaler{}, Events: p.around.happened(p.at.Deployment, fronts),
+		Nodes: []console.Node{}, Scalers: []console.Scaler{}, Events: p.around.happened(p.at.Deployment, fronts), Partial: !p.around.known(),
 	}
 	var on map[string]int
 	v.Pods, on = p.podViews(fronts)
@@ -100,19 +99,16 @@ func (a *around) happened(deployment string, fronts []string) []*console.Cluster
 	return out
 }
 
-// known waits until nodes and events have been listed once, or cannot be; not for long, as the pods matter more.
-func (a *around) known(ctx context.Context) {
-	late := time.NewTimer(3 * time.Second)
-	defer late.Stop()
+// known reports whether nodes and events have been listed once, or cannot be.
+func (a *around) known() bool {
 	for _, synced := range []chan struct{}{a.nodes.synced, a.events.synced} {
 		select {
 		case <-synced:
-		case <-late.C:
-			return
-		case <-ctx.Done():
-			return
+		default:
+			return false
 		}
 	}
+	return true
 }
 
 // surround begins to watch nodes and events.
@@ -155,9 +151,9 @@ func (p *Port) unreadable() []string {
 }
 
 // podView is what is shown of a pod, but for what the rest of the cluster says of it.
-func podView(w *words, pod *corev1.Pod, i rollout.Instance) *console.Pod {
+func podView(w *words, pod *corev1.Pod, i sighting) *console.Pod {
 	v := &console.Pod{
-		Name: pod.Name, Phase: w.one(phaseOf(pod, i)), Reason: i.Reason, Restarts: i.Restarts, Node: w.one(pod.Spec.NodeName), IP: pod.Status.PodIP,
+		Name: pod.Name, Phase: w.one(phaseOf(pod, i)), Reason: i.reason, Restarts: i.restarts, Node: w.one(pod.Spec.NodeName), IP: pod.Status.PodIP,
 		CreatedAt: pod.CreationTimestamp.Time, Containers: make([]console.Container, 0, len(pod.Spec.Containers)),
 	}
 	for n := range pod.Spec.Containers {
@@ -171,14 +167,14 @@ func podView(w *words, pod *corev1.Pod, i rollout.Instance) *console.Pod {
 }
 
 // phaseOf is the pod's state in the word that kubectl has for it.
-func phaseOf(pod *corev1.Pod, i rollout.Instance) string {
+func phaseOf(pod *corev1.Pod, i sighting) string {
 	switch {
 	case pod.DeletionTimestamp != nil:
 		return "Terminating"
 	case pod.Status.Reason != "":
 		return pod.Status.Reason
-	case i.State == rollout.BackOff || i.State == rollout.Starting:
-		if word, _, _ := strings.Cut(i.Reason, ":"); i.Reason != "" && !strings.Contains(word, " ") {
+	case i.state == rollout.BackOff || i.state == rollout.Starting:
+		if word, _, _ := strings.Cut(i.reason, ":"); i.reason != "" && !strings.Contains(word, " ") {
 			return word
 		}
 	}

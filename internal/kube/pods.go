@@ -17,21 +17,20 @@ var hopeless = map[string]int{
 }
 
 // observe says what a pod does, in the words of ops/rollout.
-func observe(p *corev1.Pod) rollout.Instance {
-	i := rollout.Instance{ID: p.Name, StartedAt: p.CreationTimestamp.Time, Since: p.CreationTimestamp.Time}
+func observe(p *corev1.Pod) sighting {
+	s := sighting{started: p.CreationTimestamp.Time, since: p.CreationTimestamp.Time, restarts: restarts(p)}
 	if p.Status.StartTime != nil {
-		i.StartedAt = p.Status.StartTime.Time
+		s.started = p.Status.StartTime.Time
 	}
 	ready := condition(p, corev1.PodReady)
 	if ready != nil && !ready.LastTransitionTime.IsZero() {
-		i.Since = ready.LastTransitionTime.Time
+		s.since = ready.LastTransitionTime.Time
 	}
-	i.Restarts = restarts(p)
-	i.State, i.Reason = stateOf(p, ready)
-	if i.State == rollout.BackOff || i.State == rollout.Starting {
-		i.StartFailures = startFailures(p)
+	s.state, s.reason = stateOf(p, ready)
+	if s.state == rollout.BackOff || s.state == rollout.Starting {
+		s.failures = startFailures(p)
 	}
-	return i
+	return s
 }
 
 func condition(p *corev1.Pod, kind corev1.PodConditionType) *corev1.PodCondition {

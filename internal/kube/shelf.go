@@ -216,6 +216,7 @@ func (s *shelf[T]) failed(err error, stop context.CancelFunc) error {
 	if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) {
 		s.settle(err)
 		stop()
+		s.changed() // whoever waits for it need not any longer
 		return err
 	}
 	s.mu.Lock()

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -47,7 +48,7 @@ func (w *words) one(text string) string {
 	return text
 }
 
-// pod is what is kept of a pod: what is shown and decided by, in a sixth of the memory. It never changes.
+// pod is what is kept of a pod: what is shown and decided by, in a sixth of the memory. It never changes, but for view.
 type pod struct {
 	meta
 	uid      string
@@ -59,12 +60,19 @@ type pod struct {
 	node     string
 	ready    bool
 	deleting bool
-	seen     rollout.Instance // without the release
+	seen     sighting
 	lives    []life
-	view     *console.Pod // without the release, the Deployment and the traffic
 
-	mu    sync.Mutex
-	shown *console.Pod // view with them
+	mu   sync.Mutex
+	view *console.Pod // with the release, the Deployment and the traffic that it was last shown with; never changed, but replaced
+}
+
+// sighting is what a pod does.
+type sighting struct {
+	state              rollout.InstanceState
+	reason             string
+	since, started     time.Time
+	restarts, failures int
 }
 
 // life is what a container does and has done.
@@ -86,7 +94,7 @@ func slimPod(w *words, p *corev1.Pod) *pod {
 	}
 	c := condition(p, corev1.PodReady)
 	out.ready = c != nil && c.Status == corev1.ConditionTrue && !out.deleting
-	out.seen.Reason = w.one(out.seen.Reason)
+	out.seen.reason = w.one(out.seen.reason)
 	for i := range p.Status.InitContainerStatuses {
 		out.lives = append(out.lives, lifeOf(w, &p.Status.InitContainerStatuses[i], true))
 	}
@@ -121,19 +129,20 @@ func speaker(p *corev1.Pod) string {
 func (p *pod) in(release, workload string, traffic bool) *console.Pod {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s := p.shown; s == nil || s.Release != release || s.Workload != workload || s.Traffic != traffic {
-		v := *p.view
+	if s := p.view; s.Release != release || s.Workload != workload || s.Traffic != traffic {
+		v := *s
 		v.Release, v.Workload, v.Traffic = release, workload, traffic
-		p.shown = &v
+		p.view = &v
 	}
-	return p.shown
+	return p.view
 }
 
 // instance is the pod as ops/rollout sees it.
 func (p *pod) instance(release string) rollout.Instance {
-	i := p.seen
-	i.Release = release
-	return i
+	s := &p.seen
+	return rollout.Instance{
+		ID: p.name, Release: release, State: s.state, Reason: s.reason, Since: s.since, StartedAt: s.started, Restarts: s.restarts, StartFailures: s.failures,
+	}
 }
 
 // endpoints is what is kept of an EndpointSlice.

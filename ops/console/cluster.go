@@ -30,6 +30,7 @@ type ClusterView struct {
 	Events     []*ClusterEvent `json:"events"` // newest first
 	Nodes      []Node          `json:"nodes"`  // those that run a pod of the service; empty where they may not be read
 	Scalers    []Scaler        `json:"scalers"`
+	Partial    bool            `json:"-"`                  // nodes and events are still being read
 	Warnings   []string        `json:"warnings,omitempty"` // what the API server warned of, newest last, and what may not be read
 }
 

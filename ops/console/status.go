@@ -87,15 +87,22 @@ func role(s rollout.State, version string) Role {
 	return RoleLeaving
 }
 
-// instances lists them by their ids. The list must not be changed: where the platform keeps that order it is its own.
-func (d *Desk) instances() []rollout.Instance {
+// seen are the instances as the platform lists them. The list must not be changed.
+func (d *Desk) seen() []rollout.Instance {
 	if d.Live == nil {
 		return []rollout.Instance{}
 	}
-	out, byID := d.Live.Snapshot().Instances, func(a, b rollout.Instance) int { return strings.Compare(a.ID, b.ID) }
-	if !slices.IsSortedFunc(out, byID) {
-		out = slices.Clone(out)
-		slices.SortFunc(out, byID)
+	return d.Live.Snapshot().Instances
+}
+
+// sorted are instances by their ids: the very list, where the platform keeps that order.
+func sorted(all []rollout.Instance) []rollout.Instance {
+	for n := 1; n < len(all); n++ {
+		if all[n-1].ID > all[n].ID {
+			all = slices.Clone(all)
+			slices.SortFunc(all, func(a, b rollout.Instance) int { return strings.Compare(a.ID, b.ID) })
+			break
+		}
 	}
-	return out
+	return all
 }

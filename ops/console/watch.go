@@ -49,6 +49,7 @@ func (d *Desk) Watch(ctx context.Context, after journal.Seq) iter.Seq2[Update, e
 type watcher struct {
 	desk  *Desk
 	after journal.Seq
+	raw   []rollout.Instance // as they were seen
 	last  []rollout.Instance // by their ids
 	begun bool
 }
@@ -79,14 +80,15 @@ func (w *watcher) now(yield func(Update, error) bool) bool {
 
 // instances is what changed about the instances since they were last looked at, or nil.
 func (w *watcher) instances() *InstancesUpdate {
-	was, is := w.last, w.desk.instances()
-	w.last = is
+	raw := w.desk.seen()
+	if w.begun && same(raw, w.raw) {
+		return nil
+	}
+	was, is := w.last, sorted(raw)
+	w.raw, w.last = raw, is
 	if !w.begun {
 		w.begun = true
 		return &InstancesUpdate{All: true, Changed: is}
-	}
-	if len(was) == len(is) && (len(is) == 0 || &was[0] == &is[0]) {
-		return nil // the very same list
 	}
 	var u InstancesUpdate
 	for len(was) > 0 || len(is) > 0 {
@@ -109,6 +111,9 @@ func (w *watcher) instances() *InstancesUpdate {
 	}
 	return &u
 }
+
+// same reports whether two lists are the very same one.
+func same(a, b []rollout.Instance) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
 
 // first tells which of two sorted lists begins with the lower id: the left one (-1), the right one (1), or both (0).
 func first(left, right []rollout.Instance) int {

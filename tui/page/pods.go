@@ -233,7 +233,11 @@ func drawPodEvents(r widget.Region, y int, c Context, p *console.Pod) {
 		r.PutCut(0, y, r.W, eventRole(e), fmt.Sprintf("%s %s %s", since(e.At, c.Now), e.Reason, e.Message), c.G.Ellipsis)
 	}
 	if drawn == 0 {
-		r.Put(0, y+1, theme.Muted, "none is kept")
+		text := "none is kept"
+		if c.Snap.Cluster.Partial {
+			text = "asking the cluster"
+		}
+		r.Put(0, y+1, theme.Muted, text)
 	}
 }
 

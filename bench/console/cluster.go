@@ -19,16 +19,14 @@ const deployment = `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"nam
 "template":{"metadata":{"labels":{"app":"shop"}},"spec":{"containers":[{"name":"shop","image":"reg.local/shop:v1.0.0","ports":[{"containerPort":8080}],
 "env":[{"name":"LOG_LEVEL","value":"info"}],"resources":{"requests":{"cpu":"10m"}},"readinessProbe":{"httpGet":{"path":"/health/ready","port":8080}}}]}}}}`
 
-const front80 = `{"apiVersion":"v1","kind":"Service","metadata":{"name":"shop"},"spec":{"selector":{"app":"shop"},"ports":[{"port":80,"targetPort":8080}]}}`
+const inFront = `{"apiVersion":"v1","kind":"Service","metadata":{"name":"shop"},"spec":{"selector":{"app":"shop"},"ports":[{"port":80,"targetPort":8080}]}}`
 
 // populate makes the service and waits until all its pods are ready.
 func populate(ctx context.Context, c *kubetest.Cluster, pods int) error {
-	for path, body := range map[string]string{"/api/v1/namespaces": `{"metadata":{"name":"` + namespace + `"}}`} {
-		if _, err := c.Do(ctx, http.MethodPost, path, body); err != nil {
-			return err
-		}
+	if _, err := c.Do(ctx, http.MethodPost, "/api/v1/namespaces", `{"metadata":{"name":"`+namespace+`"}}`); err != nil {
+		return err
 	}
-	if _, err := c.Do(ctx, http.MethodPost, "/api/v1/namespaces/"+namespace+"/services", front80); err != nil {
+	if _, err := c.Do(ctx, http.MethodPost, "/api/v1/namespaces/"+namespace+"/services", inFront); err != nil {
 		return err
 	}
 	if _, err := c.Do(ctx, http.MethodPost, "/apis/apps/v1/namespaces/"+namespace+"/deployments", fmt.Sprintf(deployment, pods)); err != nil {

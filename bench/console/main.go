@@ -87,7 +87,6 @@ type result struct {
 	idle, busy       float64 // of a core
 	requests         float64 // a second while idle, watches that begin anew included
 	idleKeys, keys   []time.Duration
-	framesWhileBusy  float64 // bytes a second on the terminal
 	requestsObserved []string
 }
 

@@ -46,7 +46,7 @@ func (p *Port) View(context.Context) (console.ClusterView, error) {
 // podViews are the pods, of which only those that have changed are made anew, and how many there are on each node.
 func (p *Port) podViews(fronts []string) ([]*console.Pod, map[string]int) {
 	all, version := p.stage.pods.all(), p.sight.versions()
-	serving := addresses(p.stage.endpoints.all(), fronts...)
+	serving := p.around.serving(p.stage.endpoints, fronts)
 	views, on := make([]*console.Pod, 0, len(all)), map[string]int{}
 	for _, pod := range all {
 		on[pod.node]++
@@ -72,9 +72,30 @@ type around struct {
 	events *shelf[*event]
 
 	mu     sync.Mutex
-	made   uint64 // the version of the events that sorted is made of
-	fronts []string
-	sorted []*console.ClusterEvent
+	said   made[[]*console.ClusterEvent]
+	served made[map[string]bool]
+}
+
+// made is something made of a shelf and of some Services, for as long as they stay as they are.
+type made[T any] struct {
+	is      bool
+	version uint64
+	fronts  []string
+	of      T
+}
+
+func (m *made[T]) again(version uint64, fronts []string, make func() T) T {
+	if !m.is || m.version != version || !slices.Equal(m.fronts, fronts) {
+		*m = made[T]{true, version, fronts, make()}
+	}
+	return m.of
+}
+
+// serving are the addresses that the Services' EndpointSlices hold as ready.
+func (a *around) serving(all *shelf[*endpoints], fronts []string) map[string]bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.served.again(all.seen(), fronts, func() map[string]bool { return addresses(all.all(), fronts...) })
 }
 
 // eventsKept bounds the events: a cluster that scales up by ten thousand pods says five things of each of them.
@@ -82,21 +103,18 @@ const eventsKept = 5000
 
 // happened are the events about the service, newest first.
 func (a *around) happened(deployment string, fronts []string) []*console.ClusterEvent {
-	version := a.events.seen()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.sorted != nil && a.made == version && slices.Equal(a.fronts, fronts) {
-		return a.sorted
-	}
-	out := []*console.ClusterEvent{}
-	for _, e := range a.events.all() {
-		if concerns(e.about, deployment) || slices.Contains(fronts, e.about) {
-			out = append(out, e.view)
+	return a.said.again(a.events.seen(), fronts, func() []*console.ClusterEvent {
+		out := []*console.ClusterEvent{}
+		for _, e := range a.events.all() {
+			if concerns(e.about, deployment) || slices.Contains(fronts, e.about) {
+				out = append(out, e.view)
+			}
 		}
-	}
-	slices.SortStableFunc(out, func(a, b *console.ClusterEvent) int { return b.At.Compare(a.At) })
-	a.made, a.fronts, a.sorted = version, fronts, out
-	return out
+		slices.SortStableFunc(out, func(a, b *console.ClusterEvent) int { return b.At.Compare(a.At) })
+		return out
+	})
 }
 
 // known reports whether nodes and events have been listed once, or cannot be.

@@ -25,7 +25,7 @@ type source interface {
 	Retry()
 	Focus(rollout string)
 	Older(ctx context.Context, n int) error
-	Cluster(ctx context.Context)
+	Look(ctx context.Context, s store.Subject)
 }
 
 // Messages of the console's own.
@@ -119,7 +119,7 @@ func newModel(ctx context.Context, o Options, feed source, wake func()) *model {
 		at: "dashboard", filters: map[string]string{}, filter: dialog.NewField(80), canvas: widget.NewSurface(0, 0), dirty: true,
 		pages: map[string]page.Page{
 			"dashboard": page.NewDashboard(), "instances": page.NewInstances(), "rollouts": page.NewRollouts(),
-			"incidents": page.NewIncidents(), "audit": page.NewAudit(),
+			"incidents": page.NewIncidents(), "audit": page.NewAudit(), "backups": page.NewBackups(), "restore": page.NewRestore(),
 		},
 	}
 	if _, ok := o.Port.(console.Cluster); ok {
@@ -258,8 +258,11 @@ func (m *model) context() page.Context {
 
 func (m *model) page() page.Page { return m.pages[m.at] }
 
+// apart says whether the present page needs nothing of the service: the database's backups can be looked at without it.
+func (m *model) apart() bool { return m.at == "backups" || m.at == "restore" }
+
 func (m *model) selection() action.Selection {
-	if m.snap.Status == nil {
+	if m.snap.Status == nil && !m.apart() {
 		return action.Selection{}
 	}
 	return m.page().Selection(m.context())
@@ -267,7 +270,7 @@ func (m *model) selection() action.Selection {
 
 func (m *model) state() action.State {
 	_, roams := m.o.Port.(elsewhere)
-	return action.State{Snap: m.snap, Write: m.write(), Roams: roams, Selection: m.selection()}
+	return action.State{Snap: m.snap, Write: m.write(), Roams: roams, Recovery: m.o.Recovery != nil, Selection: m.selection()}
 }
 
 // service is the environment and the service, as they are typed to confirm.

@@ -198,9 +198,10 @@ func (m *model) switched(msg switchedMsg) tea.Cmd {
 	return tea.Quit
 }
 
-// onTo are the options for a console on another target: as they were, and read-only.
+// onTo are the options for a console on another target: as they were, read-only, and without the backups and restores of the
+// database that belongs to the one that is left.
 func (o Options) onTo(port console.Port) Options {
-	o.Port, o.ReadOnly = port, true
+	o.Port, o.ReadOnly, o.Recovery = port, true, nil
 	return o.named()
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -47,6 +48,8 @@ type Port struct {
 	mu     sync.Mutex
 	keeper *rollout.Keeper
 	desk   *console.Desk
+
+	turned atomic.Bool // it was told to stop or to start the service, and keeps it so
 
 	replaced chan struct{} // closed when the keeper and the desk are
 
@@ -169,6 +172,9 @@ func (p *Port) follow(ctx context.Context) {
 				err = p.reload(ctx)
 			}
 		}
+		if p.turned.Load() && p.hand.restless(p.state()) {
+			p.driver.wake(false)
+		}
 		if err != nil && ctx.Err() == nil {
 			p.options.Log.Warn("the journal could not be read; it is tried again", "error", err)
 		}
@@ -182,6 +188,9 @@ func (p *Port) follow(ctx context.Context) {
 
 // drift is the hash of what somebody else has put into the primary while nothing was under way, or empty.
 func (p *Port) drift() string {
+	if p.sight.held(p.state()) {
+		return ""
+	}
 	if l := p.sight.layout(now()); l.rest && l.adrift() {
 		return l.slots[primary].hash
 	}
@@ -247,7 +256,10 @@ func (p *Port) Do(ctx context.Context, op console.Op, in, out any) error {
 	if err != nil {
 		return inWords(string(op), err)
 	}
-	if ack, ok := answer.(console.Ack); ok && ack.Rollout != nil {
+	if op == console.StopService || op == console.StartService {
+		p.turned.Store(true)
+	}
+	if ack, ok := answer.(console.Ack); ok && (ack.Rollout != nil || p.turned.Load()) {
 		if err := p.reach(ctx, ack.Seq); err != nil {
 			return inWords(string(op), err)
 		}
@@ -307,7 +319,7 @@ func (p *Port) overtaken() bool {
 }
 
 // changing are the commands that change what runs.
-var changing = []console.Op{console.StartRollout, console.RetryRollout, console.Rollback, console.Promote, console.ResumeRollout}
+var changing = []console.Op{console.StopService, console.StartService, console.StartRollout, console.RetryRollout, console.Rollback, console.Promote, console.ResumeRollout}
 
 // fit refuses what must not be done to the Deployment at all.
 func (p *Port) fit(op console.Op) error {

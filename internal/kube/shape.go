@@ -18,7 +18,7 @@ func (p *Port) Shape(_ context.Context, s rollout.State, r *rollout.Rollout) err
 	_, two := l.slots[candidate]
 	if r.Purpose == rollout.Rollback {
 		r.InPlace = !hosted && !two
-		r.Steps = []rollout.Step{{Weight: 100, Candidate: max(n, 1)}}
+		r.Steps = []rollout.Step{{Weight: 100, Candidate: max(n, p.sight.stood(), 1)}}
 		return nil
 	}
 	if to.Manifest.Instances > 0 {

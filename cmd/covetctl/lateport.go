@@ -224,7 +224,11 @@ func (l *latePort) known() kube.Target {
 // Switch is the console's port to another target. It is opened when it is first asked, like this one, so that going there takes
 // no time and needs nothing of the cluster that is left.
 func (l *latePort) Switch(_ context.Context, to console.TargetRef) (console.Port, error) {
-	return newLatePort(l.known().To(to), l.open), nil
+	next := l.known().To(to)
+	if _, err := next.Nearby(); err != nil {
+		return nil, err // the kubeconfig is gone: there is nowhere to go
+	}
+	return newLatePort(next, l.open), nil
 }
 
 // Where is what is talked to, as shown.

@@ -21,9 +21,8 @@ func (t Target) Nearby() (console.Targets, error) {
 	if out.Contexts, err = t.contexts(); err != nil {
 		return out, err
 	}
-	at, err := t.resolve()
-	if err != nil {
-		out.Hidden = err.Error()
+	at, unclear := t.resolve()
+	if out.Hidden = saidBy(unclear); out.Hidden != "" {
 		return out, nil
 	}
 	out.Context, out.Namespace, out.Service = at.Context, at.Namespace, at.Deployment
@@ -38,6 +37,14 @@ func (t Target) Nearby() (console.Targets, error) {
 	}
 	slices.Sort(out.Namespaces)
 	return out, nil
+}
+
+// saidBy is what an error says, or nothing.
+func saidBy(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // Targets is Nearby with what the cluster itself knows: its namespaces, and the services in the current one. What it does not

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/covetpy/covet/ops/console"
+	"github.com/covetpy/covet/ops/journal"
 )
 
 // clustered is a scripted service on Kubernetes.
@@ -66,7 +67,7 @@ func onKubernetes(context string) *clustered {
 	c := &clustered{scripted: s, context: context}
 	c.view = console.ClusterView{At: t0, Context: context, Namespace: "shop", Deployment: "shop", Traffic: "HTTPRoute shop"}
 	for i := range 9 {
-		p := console.Pod{
+		p := &console.Pod{
 			Name: fmt.Sprintf("shop-6c9f7d5b8-%05d", i), Release: "v1.0.0", Workload: "shop", Phase: "Running", Ready: 1, Node: fmt.Sprintf("node-%d", i%3),
 			IP: fmt.Sprintf("10.244.0.%d", i+2), CreatedAt: t0.Add(-3 * time.Hour), Traffic: true,
 			Containers: []console.Container{{Name: "shop", Image: "registry.example/shop:v1.0.0", ImageID: "registry.example/shop@sha256:4f1c", Ready: true, State: "running"}},
@@ -81,7 +82,7 @@ func onKubernetes(context string) *clustered {
 		}
 		c.view.Pods = append(c.view.Pods, p)
 	}
-	c.view.Events = []console.ClusterEvent{
+	c.view.Events = []*console.ClusterEvent{
 		{At: t0.Add(-20 * time.Second), Count: 4, Warning: true, Object: "Pod/shop-canary-7d4b-x2x9q", Reason: "BackOff", Message: "Back-off restarting failed container shop", From: "kubelet"},
 		{At: t0.Add(-time.Minute), Count: 1, Object: "Deployment/shop-canary", Reason: "ScalingReplicaSet", Message: "Scaled up replica set shop-canary-7d4b to 1", From: "deployment-controller"},
 	}
@@ -222,6 +223,56 @@ func TestGoToAnotherContext(t *testing.T) {
 	}
 }
 
+// dead is a service in a cluster that does not answer, of which only the kubeconfig is known.
+type dead struct {
+	*clustered
+	asked chan struct{} // closed: the cluster's own answer, which is an error, may come
+}
+
+func (d *dead) Nearby() (console.Targets, error) {
+	near := d.targets
+	near.Services, near.Namespaces = nil, []string{"shop"}
+	return near, nil
+}
+
+func (d *dead) Targets(ctx context.Context) (console.Targets, error) {
+	select {
+	case <-d.asked:
+	case <-ctx.Done():
+	}
+	return console.Targets{}, errors.New("dial tcp: no route to host")
+}
+
+func (d *dead) Watch(context.Context, journal.Seq) iter.Seq2[console.Update, error] {
+	return func(yield func(console.Update, error) bool) {
+		yield(console.Update{}, &console.Error{Code: console.CodeUnreachable, Message: "dial tcp: no route to host"})
+	}
+}
+
+// The whole way from a cluster that never answered: the contexts are there at once, and a namespace can be typed.
+func TestDeadClusterIsLeft(t *testing.T) {
+	t.Parallel()
+	here, there := &dead{clustered: onKubernetes("prod-eu"), asked: make(chan struct{})}, onKubernetes("staging")
+	went := make(chan console.TargetRef, 1)
+	here.open = func(_ context.Context, to console.TargetRef) (console.Port, error) {
+		went <- to
+		return there, nil
+	}
+	s := showAll(t, here, 120, 40)
+	s.has("the service is not reached", "no route to host", "PRODUCTION", "0 goes to another context")
+	s.press("0")
+	s.has("go where?", "context prod-eu", "you are here", "is being asked")
+	close(here.asked)
+	s.has("no route to host", "namespace shop")
+	s.press("other-place")
+	s.has("enter goes to namespace other-place of prod-eu")
+	s.press("\r")
+	s.has("STAGING", "READ-ONLY")
+	if to := <-went; to != (console.TargetRef{Namespace: "other-place"}) {
+		t.Errorf("it went to %+v", to)
+	}
+}
+
 func TestProductionIsNamedByAnyWordOfTheContext(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]bool{"prod-eu-1": true, "gke_acme_production": true, "LIVE": true, "staging": false, "products": false, "delivery": false, "": false} {
@@ -237,7 +288,8 @@ func podCrowd(n int) *clustered {
 	some := c.view.Pods
 	c.view.Pods = nil
 	for i := range n {
-		p := some[i%len(some)]
+		p := new(console.Pod)
+		*p = *some[i%len(some)]
 		p.Name = fmt.Sprintf("shop-%05d", i)
 		c.view.Pods = append(c.view.Pods, p)
 	}

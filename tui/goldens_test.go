@@ -34,7 +34,7 @@ func TestScreenASCII(t *testing.T) {
 	s := show(t, canary(), 120, 40, func(o *Options) { o.ASCII = true })
 	s.loaded()
 	s.golden("ascii-120x40")
-	for i, line := range s.term.screen() {
+	for i, line := range s.term.Text() {
 		if line > 126 {
 			t.Fatalf("character %d is %q", i, line)
 		}

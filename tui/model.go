@@ -38,6 +38,7 @@ type (
 	targetsMsg struct { // where else the console could look
 		targets console.Targets
 		err     error
+		near    bool // as far as is known without asking the cluster
 	}
 	switchedMsg struct { // another target is open, or could not be opened
 		port console.Port
@@ -87,6 +88,7 @@ type model struct {
 	writeUntil time.Time
 	said       message
 
+	picking   *picking     // where to go is being chosen
 	switching bool         // another target is being opened: nothing may be changed in this one any more
 	next      console.Port // it is open: the console ends, and begins anew with it
 
@@ -198,7 +200,7 @@ func (m *model) news() {
 
 // second lets what depends on the clock pass.
 func (m *model) second() {
-	m.dirty = true
+	m.news()
 	now := m.o.Now()
 	if !m.writeUntil.IsZero() && now.After(m.writeUntil) {
 		m.writeUntil = time.Time{}
@@ -267,7 +269,8 @@ func (m *model) selection() action.Selection {
 }
 
 func (m *model) state() action.State {
-	return action.State{Snap: m.snap, Write: m.write(), Recovery: m.o.Recovery != nil, Selection: m.selection()}
+	_, roams := m.o.Port.(elsewhere)
+	return action.State{Snap: m.snap, Write: m.write(), Roams: roams, Recovery: m.o.Recovery != nil, Selection: m.selection()}
 }
 
 // service is the environment and the service, as they are typed to confirm.
@@ -285,7 +288,12 @@ func (m *model) service() string {
 // production reports whether the environment is the one that customers use, by any word of its name: a context of Kubernetes
 // may be called prod-eu-1.
 func production(st *console.Status) bool {
-	words := strings.FieldsFunc(strings.ToLower(st.Environment), func(r rune) bool { return !unicode.IsLetter(r) })
+	return productionName(st.Environment)
+}
+
+// productionName reports whether a word of the name is one of production.
+func productionName(name string) bool {
+	words := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return !unicode.IsLetter(r) })
 	return slices.ContainsFunc(words, func(w string) bool {
 		return w == "production" || w == "prod" || w == "prd" || w == "live"
 	})

@@ -185,7 +185,7 @@ func TestScreensOfRecovery(t *testing.T) {
 		s.loaded()
 		s.press("t")
 		s.golden("restore-ascii-120x40")
-		for i, line := range s.term.screen() {
+		for i, line := range s.term.Text() {
 			if line > 126 {
 				t.Fatalf("character %d is %q", i, line)
 			}

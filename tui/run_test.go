@@ -16,6 +16,7 @@ import (
 	"github.com/covetpy/covet/ops/console"
 	"github.com/covetpy/covet/ops/journal"
 	"github.com/covetpy/covet/ops/rollout"
+	"github.com/covetpy/covet/test/vterm"
 )
 
 func TestLostConnectionComesBack(t *testing.T) {
@@ -68,7 +69,7 @@ func TestQuitSaysWhatGoesOn(t *testing.T) {
 	if err := s.ended(); err != nil {
 		t.Fatal(err)
 	}
-	if s.term.alt {
+	if s.term.Alternate() {
 		t.Error("the terminal was left on the alternate screen")
 	}
 }
@@ -122,9 +123,7 @@ func TestColoursAreOnlyThoseAskedFor(t *testing.T) {
 			s := show(t, canary(), 100, 30, c.change)
 			s.loaded()
 			s.has("vitals")
-			s.term.mu.Lock()
-			defer s.term.mu.Unlock()
-			for sgr := range s.term.styles {
+			for sgr := range s.term.Styles() {
 				if c.bad(sgr) {
 					t.Errorf("the terminal was sent colour %s", sgr)
 				}
@@ -258,7 +257,7 @@ func TestOptionsFollowTheEnvironment(t *testing.T) {
 // with 10,000 instances at 200x60.
 func BenchmarkKeyToScreen10000(b *testing.B) {
 	in, keys := io.Pipe()
-	term := newEmulator(200, 60)
+	term := vterm.New(200, 60)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	o := Options{Port: crowd(10_000), ReadOnly: true, Now: func() time.Time { return t0 }, In: in, Out: term, Env: []string{"TERM=xterm-256color", "COLORTERM=truecolor"}}
@@ -268,17 +267,17 @@ func BenchmarkKeyToScreen10000(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	for !strings.Contains(term.screen(), "instances 10000") {
+	for !strings.Contains(term.Text(), "instances 10000") {
 		write("2")
 		time.Sleep(100 * time.Millisecond)
 	}
 	time.Sleep(time.Second)
 	var took []time.Duration
 	for b.Loop() {
-		before := term.written()
+		before := term.Written()
 		start := time.Now()
 		write("j")
-		for term.written() == before {
+		for term.Written() == before {
 			time.Sleep(100 * time.Microsecond)
 		}
 		took = append(took, time.Since(start))
@@ -291,14 +290,14 @@ func BenchmarkKeyToScreen10000(b *testing.B) {
 func BenchmarkFirstFrame(b *testing.B) {
 	for b.Loop() {
 		in, keys := io.Pipe()
-		term := newEmulator(200, 60)
+		term := vterm.New(200, 60)
 		ctx, cancel := context.WithCancelCause(context.Background())
 		port := canary()
 		port.down = errNoSocket
 		o := Options{Port: port, ReadOnly: true, Now: func() time.Time { return t0 }, In: in, Out: term, Env: []string{"TERM=xterm-256color"}}
 		ended := make(chan error, 1)
 		go func() { _, err := runScreen(ctx, cancel, o.normalize(), sized(200, 60)); ended <- err }()
-		for !strings.Contains(term.screen(), "READ-ONLY") {
+		for !strings.Contains(term.Text(), "READ-ONLY") {
 			time.Sleep(100 * time.Microsecond)
 		}
 		b.StopTimer()

@@ -11,6 +11,9 @@ import (
 	"time"
 
 	tea "charm.land/bubbletea/v2"
+
+	"github.com/covetpy/covet/ops/console"
+	"github.com/covetpy/covet/test/vterm"
 )
 
 var update = flag.Bool("update", false, "write the screens as they are to testdata")
@@ -18,7 +21,7 @@ var update = flag.Bool("update", false, "write the screens as they are to testda
 // shown is a console that runs in an emulated terminal.
 type shown struct {
 	t    *testing.T
-	term *emulator
+	term *vterm.Screen
 	keys *io.PipeWriter
 	end  <-chan error
 }
@@ -27,7 +30,7 @@ type shown struct {
 func show(t *testing.T, s *scripted, w, h int, change func(*Options)) *shown {
 	t.Helper()
 	in, keys := io.Pipe()
-	term := newEmulator(w, h)
+	term := vterm.New(w, h)
 	o := Options{
 		Port: s, Target: "local:/run/covet/covetd.sock", User: "ada", ReadOnly: true, Now: func() time.Time { return t0 }, Theme: "dark",
 		In: in, Out: term, Env: []string{"TERM=xterm-256color", "COLORTERM=truecolor", "LANG=C.UTF-8"},
@@ -42,11 +45,18 @@ func show(t *testing.T, s *scripted, w, h int, change func(*Options)) *shown {
 	return &shown{t: t, term: term, keys: keys, end: ended}
 }
 
+// placed is a port that knows how it and who asks are called.
+type placed interface {
+	console.Port
+	Where() string
+	Who() string
+}
+
 // showAll is show for a console that may go on to other targets.
-func showAll(t *testing.T, c *clustered, w, h int) *shown {
+func showAll(t *testing.T, c placed, w, h int) *shown {
 	t.Helper()
 	in, keys := io.Pipe()
-	term := newEmulator(w, h)
+	term := vterm.New(w, h)
 	o := Options{
 		Port: c, Target: c.Where(), User: c.Who(), ReadOnly: true, Now: func() time.Time { return t0 }, Theme: "dark",
 		In: in, Out: term, Env: []string{"TERM=xterm-256color", "COLORTERM=truecolor", "LANG=C.UTF-8"},
@@ -84,7 +94,7 @@ func (s *shown) until(what string, ok func(screen string) bool) string {
 	s.t.Helper()
 	deadline := time.Now().Add(15 * time.Second)
 	for {
-		screen := s.term.screen()
+		screen := s.term.Text()
 		if ok(screen) {
 			return screen
 		}
@@ -113,7 +123,7 @@ func (s *shown) golden(name string) {
 	path := filepath.Join("testdata", name+".txt")
 	if *update {
 		time.Sleep(time.Second)
-		if err := os.WriteFile(path, []byte(s.term.screen()), 0o644); err != nil {
+		if err := os.WriteFile(path, []byte(s.term.Text()), 0o644); err != nil {
 			s.t.Fatal(err)
 		}
 		return
@@ -123,7 +133,7 @@ func (s *shown) golden(name string) {
 		s.t.Fatal(err)
 	}
 	s.until(path+" (go test ./tui -run TestScreen -update, after looking):\n"+string(want), func(screen string) bool { return screen == string(want) })
-	if len(s.term.unknown) > 0 {
-		s.t.Errorf("the terminal was sent what it does not know: %q", s.term.unknown)
+	if len(s.term.Unknown()) > 0 {
+		s.t.Errorf("the terminal was sent what it does not know: %q", s.term.Unknown())
 	}
 }

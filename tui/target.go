@@ -3,12 +3,14 @@ package tui
 import (
 	"context"
 	"io"
+	"regexp"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
 
 	"github.com/covetpy/covet/ops/console"
 	"github.com/covetpy/covet/tui/dialog"
+	"github.com/covetpy/covet/tui/store"
 	"github.com/covetpy/covet/tui/theme"
 )
 
@@ -21,7 +23,21 @@ type elsewhere interface {
 	Switch(ctx context.Context, to console.TargetRef) (console.Port, error)
 }
 
-// askTargets asks where else this console could look. The question goes to the cluster, and the screen does not wait for it.
+// nearby is what such a port may know of it without asking anybody.
+type nearby interface {
+	Nearby() (console.Targets, error)
+}
+
+// picking is a choice of where to go, which the cluster's answer may still add to.
+type picking struct {
+	choice *dialog.Choice
+	here   console.Targets
+	refs   []console.TargetRef
+	full   bool // the cluster has answered, or will not
+}
+
+// askTargets asks where else this console could look. What the kubeconfig knows is shown at once; the question goes to the cluster
+// meanwhile, and the screen waits for neither.
 func (m *model) askTargets() tea.Cmd {
 	c, ok := m.o.Port.(elsewhere)
 	switch {
@@ -33,34 +49,76 @@ func (m *model) askTargets() tea.Cmd {
 		return nil
 	}
 	m.say(theme.Info, "asking where else to look")
-	return func() tea.Msg {
+	m.picking = &picking{}
+	far := func() tea.Msg {
 		ctx, cancel := context.WithTimeout(m.ctx, answerWithin)
 		defer cancel()
 		t, err := c.Targets(ctx)
-		return targetsMsg{t, err}
+		return targetsMsg{t, err, false}
 	}
+	n, ok := c.(nearby)
+	if !ok {
+		return far
+	}
+	return tea.Batch(far, func() tea.Msg {
+		t, err := n.Nearby()
+		return targetsMsg{t, err, true}
+	})
 }
 
 // pickTarget shows where the console could go: the services of the namespace, its other namespaces, other contexts.
 func (m *model) pickTarget(msg targetsMsg) {
-	if msg.err != nil {
+	p := m.picking
+	switch {
+	case p == nil || p.full:
+		return
+	case msg.err != nil && p.choice == nil:
 		m.say(theme.Bad, "where else to look: "+first(msg.err))
+		return
+	case msg.err != nil:
+		msg.targets, msg.targets.Hidden = p.here, first(msg.err)
+	}
+	p.here, p.full = msg.targets, !msg.near
+	refs, items := places(msg.targets)
+	p.refs = refs
+	if p.choice != nil {
+		p.choice.Refresh(p.lead(), items)
 		return
 	}
 	if m.dialog != nil {
 		return // the person has turned to something else meanwhile
 	}
-	refs, items := places(msg.targets)
-	lead := "Read-only there, whatever it is here. What is being done here goes on."
-	if msg.targets.Hidden != "" {
-		lead += " " + msg.targets.Hidden
+	p.choice = dialog.NewChoice("go where?", p.lead(), true, items)
+	p.choice.Free = func(typed string) string {
+		if !namespaceName.MatchString(typed) {
+			return ""
+		}
+		return "namespace " + typed + " of " + p.here.Context + ", if there is one"
 	}
-	c := dialog.NewChoice("go where?", lead, true, items)
-	m.open(c, func() tea.Cmd {
-		ref := refs[c.Index()]
+	m.said = message{}
+	m.open(p.choice, func() tea.Cmd {
+		ref := console.TargetRef{Namespace: p.choice.Typed()}
+		if i := p.choice.Index(); i >= 0 {
+			ref = p.refs[i]
+		}
 		m.shut()
+		m.picking = nil
 		return m.goTo(ref)
 	})
+}
+
+// namespaceName is how the names of namespaces look.
+var namespaceName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
+func (p *picking) lead() string {
+	lead := "Read-only there, whatever it is here. What is being done here goes on."
+	if !p.full {
+		return lead + " The cluster is being asked for its namespaces and services."
+	}
+	if p.here.Hidden != "" {
+		lead += " " + p.here.Hidden
+	}
+	return lead
 }
 
 // places are what can be gone to, as a person reads it; the present one cannot be chosen.
@@ -76,7 +134,11 @@ func places(t console.Targets) (refs []console.TargetRef, items []dialog.Item) {
 		add(console.TargetRef{Deployment: s}, "service "+s, "in "+t.Namespace, s == t.Service)
 	}
 	for _, n := range t.Namespaces {
-		add(console.TargetRef{Namespace: n}, "namespace "+n, "of "+t.Context, n == t.Namespace)
+		note := "of " + t.Context
+		if productionName(n) || productionName(t.Context) {
+			note = "PRODUCTION, " + note
+		}
+		add(console.TargetRef{Namespace: n}, "namespace "+n, note, n == t.Namespace)
 	}
 	for _, c := range t.Contexts {
 		note := "cluster " + c.Cluster
@@ -109,10 +171,10 @@ func (m *model) goTo(ref console.TargetRef) tea.Cmd {
 	}
 }
 
-// busy reports whether a rollout might need this very console to go on.
+// busy reports whether a rollout might need this very console to go on. One in a cluster that does not answer cannot.
 func (m *model) busy() bool {
 	a := m.snap.Active()
-	return a != nil && !a.Paused
+	return a != nil && !a.Paused && m.snap.Link.State == store.Live
 }
 
 func place(ref console.TargetRef) string {
@@ -136,9 +198,10 @@ func (m *model) switched(msg switchedMsg) tea.Cmd {
 	return tea.Quit
 }
 
-// onTo are the options for a console on another target: as they were, and read-only.
+// onTo are the options for a console on another target: as they were, read-only, and without the backups and restores of the
+// database that belongs to the one that is left.
 func (o Options) onTo(port console.Port) Options {
-	o.Port, o.ReadOnly = port, true
+	o.Port, o.ReadOnly, o.Recovery = port, true, nil
 	return o.named()
 }
 

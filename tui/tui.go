@@ -216,9 +216,12 @@ func waitFor(ctx context.Context, done <-chan error) error {
 	}
 }
 
+// framesPerSecond is how often the screen may be drawn: a key waits for the next frame, and an idle console wakes for each.
+const framesPerSecond = 90
+
 func screenOptions(ctx context.Context, cancel context.CancelCauseFunc, o Options) []tea.ProgramOption {
 	options := []tea.ProgramOption{
-		tea.WithContext(ctx), tea.WithEnvironment(o.Env),
+		tea.WithContext(ctx), tea.WithFPS(framesPerSecond), tea.WithEnvironment(o.Env),
 		tea.WithInput(watchedInput(o.In, cancel)), tea.WithOutput(watchedOutput(o.Out, cancel)),
 	}
 	if o.NoColor {

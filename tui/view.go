@@ -95,14 +95,18 @@ func (m *model) unreachable(r widget.Region) {
 	lines := []line{{"target", m.o.Target, theme.Strong}}
 	title, state, role := "connecting", m.g.Wait, theme.Info
 	if l.Message != "" {
-		title, state, role = "no connection", m.g.Bad+" covetd does not answer", theme.Bad
+		title, state, role = "no connection", m.g.Bad+" "+m.unreached(), theme.Bad
 		lines = append(lines, line{"reason", l.Message, theme.Bad})
 		if l.Hint != "" {
 			lines = append(lines, line{"", m.g.Arrow + " " + l.Hint, theme.Text})
 		}
-		lines = append(lines, line{"retry", m.nextTry(), theme.Muted}, line{},
-			line{"start it", "covetd", theme.Text}, line{"check", "covetctl config check", theme.Text},
-			line{"go back", "covetctl rollback works without covetd too", theme.Text})
+		lines = append(lines, line{"retry", m.nextTry(), theme.Muted}, line{})
+		if m.pages["cluster"] != nil {
+			lines = append(lines, line{"check", "covetctl config check", theme.Text}, line{"elsewhere", "0 goes to another context, namespace or service", theme.Text})
+		} else {
+			lines = append(lines, line{"start it", "covetd", theme.Text}, line{"check", "covetctl config check", theme.Text},
+				line{"go back", "covetctl rollback works without covetd too", theme.Text})
+		}
 	}
 	w, h := min(r.W, 78), 2
 	for _, l := range lines {
@@ -122,6 +126,14 @@ func (m *model) unreachable(r widget.Region) {
 			y++
 		}
 	}
+}
+
+// unreached says in a few words what could not be.
+func (m *model) unreached() string {
+	if m.pages["cluster"] != nil {
+		return "the service is not reached"
+	}
+	return "covetd does not answer"
 }
 
 // nextTry says when the next try to connect is.
@@ -159,6 +171,9 @@ func (m *model) identity(r widget.Region) int {
 	}
 	st := m.snap.Status
 	if st == nil {
+		if m.pages["cluster"] != nil && productionName(m.o.Target) {
+			return r.Put(x, 0, theme.Prod, " PRODUCTION ")
+		}
 		return r.Put(x, 0, theme.Muted, "environment unknown")
 	}
 	name, role := strings.ToUpper(st.Environment), theme.Env

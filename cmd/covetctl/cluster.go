@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -63,7 +62,7 @@ func (a *app) onCluster(ctx context.Context, t kube.Target, err error) (console.
 	if a.parts.cluster == nil {
 		return nil, usage("this covetctl knows no Kubernetes")
 	}
-	a.cluster, err = a.parts.cluster(ctx, t)
+	a.cluster, err = a.parts.cluster(ctx, t, false)
 	return a.cluster, err
 }
 
@@ -75,8 +74,8 @@ func (a *app) leaveCluster() error {
 	return nil
 }
 
-func openCluster(ctx context.Context, t kube.Target) (console.Port, error) {
-	p, err := kube.Open(ctx, t, kube.Options{Version: thisBuild().Version, Images: registry.New()})
+func openCluster(ctx context.Context, t kube.Target, once bool) (console.Port, error) {
+	p, err := kube.Open(ctx, t, kube.Options{Version: thisBuild().Version, Images: registry.New(), Once: once})
 	if err != nil {
 		return nil, err // not p, which would be a Port that is not nil
 	}
@@ -91,13 +90,12 @@ func (a *app) openOnCluster(ctx context.Context, t kube.Target, err error) error
 	case a.parts.cluster == nil:
 		return usage("this covetctl knows no Kubernetes")
 	}
-	where := "kubernetes:" + strings.Join([]string{cmp.Or(t.Context, "current context"), cmp.Or(t.Namespace, "its namespace"), cmp.Or(t.Deployment, "its service")}, "/")
-	port := newLatePort(where, func(ctx context.Context) (console.Port, error) { return a.parts.cluster(ctx, t) })
+	port := newLatePort(t, func(ctx context.Context, t kube.Target) (console.Port, error) { return a.parts.cluster(ctx, t, true) })
 	a.cluster = port
-	debug.SetGCPercent(50) // thousands of pods are kept: a little more work for a third less memory
+	debug.SetGCPercent(33) // thousands of pods are kept: a little more work for a third less memory
 	err = a.parts.tui(ctx, port, tuiOptions{
 		Recovery: backupcmd.Desk{Host: a.backupHost(), Port: port},
-		NoColor:  !a.style(a.out).Color, ASCII: a.flags.ascii, Accessible: a.flags.accessible, Theme: a.flags.theme, Target: where,
+		NoColor:  !a.style(a.out).Color, ASCII: a.flags.ascii, Accessible: a.flags.accessible, Theme: a.flags.theme, Target: port.Where(),
 	})
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -56,7 +57,7 @@ func (a *app) clusterView(ctx context.Context, show func(console.ClusterView) an
 	if err != nil {
 		return err
 	}
-	v, err := c.View(ctx)
+	v, err := wholeView(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -66,6 +67,29 @@ func (a *app) clusterView(ctx context.Context, show func(console.ClusterView) an
 		}
 	}
 	return a.show(show(v))
+}
+
+// viewPatience is how long a part of the view that is slow to come is waited for.
+const viewPatience = 5 * time.Second
+
+// wholeView is the view once all of it has been read.
+func wholeView(ctx context.Context, c console.Cluster) (console.ClusterView, error) {
+	late := time.NewTimer(viewPatience)
+	defer late.Stop()
+	for {
+		changed := c.ViewChanged()
+		v, err := c.View(ctx)
+		if err != nil || !v.Partial {
+			return v, err
+		}
+		select {
+		case <-changed:
+		case <-late.C:
+			return v, nil
+		case <-ctx.Done():
+			return v, ctx.Err()
+		}
+	}
 }
 
 func showPods(v console.ClusterView) answer {
@@ -83,7 +107,7 @@ func showPods(v console.ClusterView) answer {
 	}}
 }
 
-func podTone(p console.Pod) render.Tone {
+func podTone(p *console.Pod) render.Tone {
 	switch {
 	case p.Phase == "Running" && p.Ready == len(p.Containers):
 		return render.Good
@@ -194,11 +218,11 @@ func (a *app) targetsCommand() *cobra.Command {
 func (a *app) showTargets(ctx context.Context) error {
 	ctx, cancel := a.within(ctx)
 	defer cancel()
-	c, err := a.inCluster(ctx)
+	to, _, err := a.target()
 	if err != nil {
 		return err
 	}
-	t, err := c.Targets(ctx)
+	t, err := to.Targets(ctx)
 	if err != nil {
 		return err
 	}

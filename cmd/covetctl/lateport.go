@@ -7,17 +7,21 @@ import (
 	"iter"
 	"sync"
 
+	"github.com/covetpy/covet/internal/kube"
 	"github.com/covetpy/covet/ops/console"
 	"github.com/covetpy/covet/ops/journal"
 )
 
 // latePort is a service on Kubernetes that has yet to be reached, so that the console is there at once: a cluster that is slow or
-// dead leaves it a screen that says so, and tries again. It opens the real one when it is first asked, one attempt at a time.
+// dead leaves it a screen that says so, tries again, and lets a person go elsewhere. It opens the real one when it is first asked,
+// one attempt at a time.
 type latePort struct {
-	where string // until the cluster has said more
-	open  func(ctx context.Context) (console.Port, error)
+	open   func(ctx context.Context, t kube.Target) (console.Port, error)
+	ctx    context.Context // of the attempts, which outlive every question
+	cancel context.CancelFunc
 
 	mu      sync.Mutex
+	target  kube.Target // pinned once the kubeconfig was read, for which the first frame does not wait
 	port    console.Port
 	opening *attempt
 	moved   chan struct{} // closed when the port is there
@@ -30,8 +34,9 @@ type attempt struct {
 	err  error // once done
 }
 
-func newLatePort(where string, open func(context.Context) (console.Port, error)) *latePort {
-	return &latePort{where: where, open: open, moved: make(chan struct{})}
+func newLatePort(t kube.Target, open func(context.Context, kube.Target) (console.Port, error)) *latePort {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &latePort{target: t, open: open, ctx: ctx, cancel: cancel, moved: make(chan struct{})}
 }
 
 // there is the real port, or nil.
@@ -67,7 +72,7 @@ func (l *latePort) reach(ctx context.Context) (console.Port, error) {
 // run makes one attempt.
 func (l *latePort) run(try *attempt) {
 	defer close(try.done)
-	p, err := l.open(context.Background()) // it outlives every question
+	p, err := l.open(l.ctx, l.pin())
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.opening = nil
@@ -80,6 +85,18 @@ func (l *latePort) run(try *attempt) {
 		l.port = p
 		close(l.moved)
 	}
+}
+
+// pin settles what is meant.
+func (l *latePort) pin() kube.Target {
+	l.mu.Lock()
+	t := l.target
+	l.mu.Unlock()
+	t = t.Pinned() // it reads files
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.target = t
+	return t
 }
 
 // Drives reports whether this program carries out what is asked for.
@@ -125,11 +142,23 @@ func (l *latePort) Watch(ctx context.Context, after journal.Seq) iter.Seq2[conso
 			return
 		}
 		for u, err := range p.Watch(ctx, after) {
+			if cut := cutOff(p); cut != nil {
+				yield(console.Update{}, cut)
+				return
+			}
 			if !yield(u, err) {
 				return
 			}
 		}
 	}
+}
+
+// cutOff is why the port hears nothing of the service, if it can tell: it would go on to say what it knows.
+func cutOff(p console.Port) error {
+	if c, ok := p.(interface{ Cut() error }); ok {
+		return c.Cut()
+	}
+	return nil
 }
 
 // Logs implements console.Port.
@@ -175,23 +204,31 @@ func (l *latePort) PodLogs(ctx context.Context, q console.PodLogQuery) iter.Seq2
 	return noLines
 }
 
-// Targets implements console.Cluster.
+// Nearby is where else to look as far as the kubeconfig tells.
+func (l *latePort) Nearby() (console.Targets, error) { return l.known().Nearby() }
+
+// Targets implements console.Cluster. The cluster is asked even where the service in it could not be found.
 func (l *latePort) Targets(ctx context.Context) (console.Targets, error) {
-	c, err := l.cluster()
-	if err != nil {
-		return console.Targets{}, err
-	}
-	return c.Targets(ctx)
+	return l.known().Targets(ctx)
 }
 
-// Switch opens another target.
-func (l *latePort) Switch(ctx context.Context, to console.TargetRef) (console.Port, error) {
-	if p, ok := l.there().(interface {
-		Switch(context.Context, console.TargetRef) (console.Port, error)
-	}); ok {
-		return p.Switch(ctx, to)
+// known is the target with the service that was found, if it was.
+func (l *latePort) known() kube.Target {
+	t := l.pin()
+	if p, ok := l.there().(*kube.Port); ok {
+		t.Deployment = p.Deployment()
 	}
-	return nil, errNotYet
+	return t
+}
+
+// Switch is the console's port to another target. It is opened when it is first asked, like this one, so that going there takes
+// no time and needs nothing of the cluster that is left.
+func (l *latePort) Switch(_ context.Context, to console.TargetRef) (console.Port, error) {
+	next := l.known().To(to)
+	if _, err := next.Nearby(); err != nil {
+		return nil, err // the kubeconfig is gone: there is nowhere to go
+	}
+	return newLatePort(next, l.open), nil
 }
 
 // Where is what is talked to, as shown.
@@ -199,7 +236,9 @@ func (l *latePort) Where() string {
 	if p, ok := l.there().(interface{ Where() string }); ok {
 		return p.Where()
 	}
-	return l.where
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.target.Where()
 }
 
 // Who is whom the cluster takes the caller for; empty until it has said.
@@ -218,6 +257,7 @@ func (l *latePort) Close() error {
 		return nil
 	}
 	l.closed = true
+	l.cancel()
 	if l.port == nil {
 		return nil
 	}

@@ -18,7 +18,7 @@ type parts struct {
 	online  func(socket string) console.Port
 	offline func(ctx context.Context, dataDir string) (console.Port, error)
 	place   func(dataDir string) (socket string) // of the covetd whose data is there
-	cluster func(ctx context.Context, t kube.Target) (console.Port, error)
+	cluster func(ctx context.Context, t kube.Target, once bool) (console.Port, error)
 	tui     func(ctx context.Context, port console.Port, o tuiOptions) error
 	build   build
 }

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/covetpy/covet/ops/console"
@@ -197,19 +196,19 @@ func (f *finder) running(t podTemplate, hash string) map[string]string {
 	out := map[string]string{}
 	differ := map[string]bool{}
 	for _, p := range f.sight.stage.pods.all() {
-		set, ok := f.sight.stage.sets.get(owner(p))
+		set, ok := f.sight.stage.sets.get(p.owner)
 		if !ok || f.sight.hashOf(set) != hash {
 			continue
 		}
-		for _, c := range append(slices.Clone(p.Status.InitContainerStatuses), p.Status.ContainerStatuses...) {
-			image := pinned(images[c.Name], c.ImageID)
+		for _, c := range p.lives {
+			image := pinned(images[c.name], c.imageID)
 			if digestOf(image) == "" {
 				continue
 			}
-			if was, ok := out[c.Name]; ok && was != image {
-				differ[c.Name] = true
+			if was, ok := out[c.name]; ok && was != image {
+				differ[c.name] = true
 			}
-			out[c.Name] = image
+			out[c.name] = image
 		}
 	}
 	for name := range differ {
@@ -273,11 +272,11 @@ func unadoptable(o object) string {
 
 // drifted says that pods run another image than their release was recorded with: the tag has moved.
 func (g *sight) drifted() []string {
-	s := g.state()
+	s, version := g.state(), g.versions()
 	seen := map[string]bool{}
 	var out []string
 	for _, p := range g.stage.pods.all() {
-		r, ok := s.Releases[g.versionOfPod(p)]
+		r, ok := s.Releases[version(p)]
 		if !ok || r.Manifest.Workload == nil {
 			continue
 		}
@@ -291,13 +290,13 @@ func (g *sight) drifted() []string {
 	return out
 }
 
-func strays(p *corev1.Pod, r rollout.Release) []string {
+func strays(p *pod, r rollout.Release) []string {
 	var out []string
-	for _, c := range p.Status.ContainerStatuses {
-		want, runs := digestOf(r.Manifest.Workload.Images[c.Name]), digestOf(c.ImageID)
-		if want != "" && runs != "" && want != runs && digestOf(c.Image) == "" {
+	for _, c := range p.lives {
+		want, runs := digestOf(r.Manifest.Workload.Images[c.name]), digestOf(c.imageID)
+		if !c.init && want != "" && runs != "" && want != runs && digestOf(c.image) == "" {
 			out = append(out, fmt.Sprintf("pods of %s run another image than it was recorded with: %s is %s now, and was %s (the tag has moved)",
-				r.Version, r.Manifest.Workload.Images[c.Name], runs, want))
+				r.Version, r.Manifest.Workload.Images[c.name], runs, want))
 		}
 	}
 	return out

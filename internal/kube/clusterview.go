@@ -4,14 +4,14 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/covetpy/covet/ops/console"
@@ -19,22 +19,19 @@ import (
 )
 
 // View implements console.Cluster.
-func (p *Port) View(ctx context.Context) (console.ClusterView, error) {
+func (p *Port) View(context.Context) (console.ClusterView, error) {
 	p.surround()
-	p.around.known(ctx)
+	fronts := frontNames(p.stage.fronts())
 	v := console.ClusterView{
 		At: now(), Context: p.at.Context, Namespace: p.at.Namespace, Deployment: p.at.Deployment, Traffic: p.trafficBy(),
-		Pods: []console.Pod{}, Events: []console.ClusterEvent{}, Nodes: []console.Node{}, Scalers: []console.Scaler{},
+		Nodes: []console.Node{}, Scalers: []console.Scaler{}, Events: p.around.happened(p.at.Deployment, fronts), Partial: !p.around.known(),
 	}
-	serving := p.servingAddresses()
-	on := map[string]int{}
-	for _, pod := range p.stage.pods.all() {
-		v.Pods = append(v.Pods, p.podView(pod, serving))
-		on[pod.Spec.NodeName]++
-	}
+	var on map[string]int
+	v.Pods, on = p.podViews(fronts)
 	for _, n := range p.around.nodes.all() {
-		if on[n.Name] > 0 {
-			v.Nodes = append(v.Nodes, nodeView(n, on[n.Name]))
+		if view := n.view; on[n.name] > 0 {
+			view.Pods = on[n.name]
+			v.Nodes = append(v.Nodes, view)
 		}
 	}
 	for _, h := range p.stage.scalers.all() {
@@ -42,14 +39,28 @@ func (p *Port) View(ctx context.Context) (console.ClusterView, error) {
 			v.Scalers = append(v.Scalers, scalerView(h))
 		}
 	}
-	for _, e := range p.around.events.all() {
-		if p.concerns(e) {
-			v.Events = append(v.Events, eventView(e))
-		}
-	}
-	slices.SortFunc(v.Events, func(a, b console.ClusterEvent) int { return b.At.Compare(a.At) })
 	v.Warnings = append(p.client.warnings.all(), p.unreadable()...)
 	return v, nil
+}
+
+// podViews are the pods, of which only those that have changed are made anew, and how many there are on each node.
+func (p *Port) podViews(fronts []string) ([]*console.Pod, map[string]int) {
+	all, version := p.stage.pods.all(), p.sight.versions()
+	serving := p.around.serving(p.stage.endpoints, fronts)
+	views, on := make([]*console.Pod, 0, len(all)), map[string]int{}
+	for _, pod := range all {
+		on[pod.node]++
+		views = append(views, pod.in(cmp.Or(version(pod), unrecorded), p.sight.nameOf(slotOf(pod)), pod.view.IP != "" && serving[pod.view.IP]))
+	}
+	return views, on
+}
+
+func frontNames(fronts []*corev1.Service) []string {
+	var out []string
+	for _, f := range fronts {
+		out = append(out, f.Name)
+	}
+	return out
 }
 
 // ViewChanged implements console.Cluster.
@@ -57,23 +68,65 @@ func (p *Port) ViewChanged() <-chan struct{} { return p.stage.bell.changed() }
 
 // around is what only the pages about the cluster need: it is watched from the first time that somebody looks.
 type around struct {
-	nodes  *shelf[*corev1.Node]
-	events *shelf[*corev1.Event]
+	nodes  *shelf[*node]
+	events *shelf[*event]
+
+	mu     sync.Mutex
+	said   made[[]*console.ClusterEvent]
+	served made[map[string]bool]
 }
 
-// known waits until nodes and events have been listed once, or cannot be; not for long, as the pods matter more.
-func (a *around) known(ctx context.Context) {
-	late := time.NewTimer(3 * time.Second)
-	defer late.Stop()
+// made is something made of a shelf and of some Services, for as long as they stay as they are.
+type made[T any] struct {
+	is      bool
+	version uint64
+	fronts  []string
+	of      T
+}
+
+func (m *made[T]) again(version uint64, fronts []string, make func() T) T {
+	if !m.is || m.version != version || !slices.Equal(m.fronts, fronts) {
+		*m = made[T]{true, version, fronts, make()}
+	}
+	return m.of
+}
+
+// serving are the addresses that the Services' EndpointSlices hold as ready.
+func (a *around) serving(all *shelf[*endpoints], fronts []string) map[string]bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.served.again(all.seen(), fronts, func() map[string]bool { return addresses(all.all(), fronts...) })
+}
+
+// eventsKept bounds the events: a cluster that scales up by ten thousand pods says five things of each of them.
+const eventsKept = 5000
+
+// happened are the events about the service, newest first.
+func (a *around) happened(deployment string, fronts []string) []*console.ClusterEvent {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.said.again(a.events.seen(), fronts, func() []*console.ClusterEvent {
+		out := []*console.ClusterEvent{}
+		for _, e := range a.events.all() {
+			if concerns(e.about, deployment) || slices.Contains(fronts, e.about) {
+				out = append(out, e.view)
+			}
+		}
+		slices.SortStableFunc(out, func(a, b *console.ClusterEvent) int { return b.At.Compare(a.At) })
+		return out
+	})
+}
+
+// known reports whether nodes and events have been listed once, or cannot be.
+func (a *around) known() bool {
 	for _, synced := range []chan struct{}{a.nodes.synced, a.events.synced} {
 		select {
 		case <-synced:
-		case <-late.C:
-			return
-		case <-ctx.Done():
-			return
+		default:
+			return false
 		}
 	}
+	return true
 }
 
 // surround begins to watch nodes and events.
@@ -83,10 +136,19 @@ func (p *Port) surround() {
 	if p.around != nil {
 		return
 	}
-	ring := p.stage.bell.ring
-	p.around = &around{nodes: newShelf[*corev1.Node]("nodes", ring), events: newShelf[*corev1.Event]("events", ring)}
-	p.around.nodes.trim = func(n *corev1.Node) { n.ManagedFields, n.Status.Images = nil, nil }
-	p.around.events.trim = func(e *corev1.Event) { e.ManagedFields = nil }
+	ring, w := p.stage.bell.ring, &p.stage.words
+	p.around = &around{nodes: newShelf[*node]("nodes", ring), events: newShelf[*event]("events", ring)}
+	p.around.nodes.slim = func(o any) *node {
+		n := o.(*corev1.Node)
+		return &node{meta: meta{name: n.Name, version: n.ResourceVersion}, view: nodeView(n)}
+	}
+	p.around.nodes.alike = func(a, b *node) bool { return reflect.DeepEqual(a.view, b.view) } // a node tells every few seconds that it lives
+	p.around.events.slim = func(o any) *event { return slimEvent(w, o.(*corev1.Event)) }
+	p.around.events.fits = func(e *event) bool {
+		_, front := p.stage.services.get(e.about)
+		return front || concerns(e.about, p.at.Deployment)
+	}
+	p.around.events.limit = eventsKept
 	p.running.Go(func() {
 		p.around.nodes.keep(p.ctx, &corev1.Node{}, p.client.asTyped(nodes, selection{}, func() runtime.Object { return &corev1.NodeList{} }))
 	})
@@ -106,77 +168,52 @@ func (p *Port) unreadable() []string {
 	return out
 }
 
-// servingAddresses are the addresses that the Services' EndpointSlices hold as ready.
-func (p *Port) servingAddresses() map[string]bool {
-	mine := map[string]bool{}
-	for _, f := range p.stage.fronts() {
-		mine[f.Name] = true
+// podView is what is shown of a pod, but for what the rest of the cluster says of it.
+func podView(w *words, pod *corev1.Pod, i sighting) *console.Pod {
+	v := &console.Pod{
+		Name: pod.Name, Phase: w.one(phaseOf(pod, i)), Reason: i.reason, Restarts: i.restarts, Node: w.one(pod.Spec.NodeName), IP: pod.Status.PodIP,
+		CreatedAt: pod.CreationTimestamp.Time, Containers: make([]console.Container, 0, len(pod.Spec.Containers)),
 	}
-	out := map[string]bool{}
-	for _, e := range p.stage.endpoints.all() {
-		if !mine[e.Labels[discoveryv1.LabelServiceName]] {
-			continue
-		}
-		for _, end := range e.Endpoints {
-			if end.Conditions.Ready == nil || *end.Conditions.Ready {
-				for _, a := range end.Addresses {
-					out[a] = true
-				}
-			}
-		}
-	}
-	return out
-}
-
-func (p *Port) podView(pod *corev1.Pod, serving map[string]bool) console.Pod {
-	version := p.sight.versionOfPod(pod)
-	i := observe(pod, version)
-	v := console.Pod{
-		Name: pod.Name, Release: cmp.Or(version, unrecorded), Workload: p.sight.nameOf(slotOf(pod)), Phase: phaseOf(pod, i), Reason: i.Reason,
-		Restarts: i.Restarts, Node: pod.Spec.NodeName, IP: pod.Status.PodIP, CreatedAt: pod.CreationTimestamp.Time,
-		Traffic: serving[pod.Status.PodIP] && pod.Status.PodIP != "",
-	}
-	for _, c := range pod.Spec.Containers {
-		v.Containers = append(v.Containers, containerView(c, pod.Status.ContainerStatuses))
-	}
-	for _, c := range v.Containers {
+	for n := range pod.Spec.Containers {
+		c := containerView(w, &pod.Spec.Containers[n], pod.Status.ContainerStatuses)
 		if c.Ready {
 			v.Ready++
 		}
+		v.Containers = append(v.Containers, c)
 	}
 	return v
 }
 
 // phaseOf is the pod's state in the word that kubectl has for it.
-func phaseOf(pod *corev1.Pod, i rollout.Instance) string {
+func phaseOf(pod *corev1.Pod, i sighting) string {
 	switch {
 	case pod.DeletionTimestamp != nil:
 		return "Terminating"
 	case pod.Status.Reason != "":
 		return pod.Status.Reason
-	case i.State == rollout.BackOff || i.State == rollout.Starting:
-		if word, _, _ := strings.Cut(i.Reason, ":"); i.Reason != "" && !strings.Contains(word, " ") {
+	case i.state == rollout.BackOff || i.state == rollout.Starting:
+		if word, _, _ := strings.Cut(i.reason, ":"); i.reason != "" && !strings.Contains(word, " ") {
 			return word
 		}
 	}
 	return string(pod.Status.Phase)
 }
 
-func containerView(c corev1.Container, all []corev1.ContainerStatus) console.Container {
-	v := console.Container{Name: c.Name, Image: c.Image, State: "waiting"}
+func containerView(w *words, c *corev1.Container, all []corev1.ContainerStatus) console.Container {
+	v := console.Container{Name: w.one(c.Name), Image: w.one(c.Image), State: "waiting"}
 	at := slices.IndexFunc(all, func(s corev1.ContainerStatus) bool { return s.Name == c.Name })
 	if at < 0 {
 		return v
 	}
-	s := all[at]
-	v.Ready, v.Restarts, v.ImageID = s.Ready, int(s.RestartCount), s.ImageID
+	s := &all[at]
+	v.Ready, v.Restarts, v.ImageID = s.Ready, int(s.RestartCount), w.one(s.ImageID)
 	switch {
 	case s.State.Running != nil:
 		v.State = "running"
 	case s.State.Terminated != nil:
-		v.State, v.Reason = "terminated", s.State.Terminated.Reason
+		v.State, v.Reason = "terminated", w.one(s.State.Terminated.Reason)
 	case s.State.Waiting != nil:
-		v.Reason = s.State.Waiting.Reason
+		v.Reason = w.one(s.State.Waiting.Reason)
 	}
 	for _, t := range []*corev1.ContainerStateTerminated{s.State.Terminated, s.LastTerminationState.Terminated} {
 		if t != nil {
@@ -187,8 +224,8 @@ func containerView(c corev1.Container, all []corev1.ContainerStatus) console.Con
 	return v
 }
 
-func nodeView(n *corev1.Node, pods int) console.Node {
-	v := console.Node{Name: n.Name, Cordoned: n.Spec.Unschedulable, Pods: pods, Version: n.Status.NodeInfo.KubeletVersion}
+func nodeView(n *corev1.Node) console.Node {
+	v := console.Node{Name: n.Name, Cordoned: n.Spec.Unschedulable, Version: n.Status.NodeInfo.KubeletVersion}
 	for _, c := range n.Status.Conditions {
 		switch {
 		case c.Type == corev1.NodeReady:
@@ -230,23 +267,13 @@ func targetOf(h *autoscalingv2.HorizontalPodAutoscaler, name corev1.ResourceName
 	return ""
 }
 
-// concerns reports whether an event is about the service: its Deployments, or what they and their Services made.
-func (p *Port) concerns(e *corev1.Event) bool {
-	name := e.InvolvedObject.Name
-	for _, own := range []string{p.at.Deployment, second(p.at.Deployment)} {
-		if name == own || strings.HasPrefix(name, own+"-") {
-			return true
-		}
-	}
-	for _, f := range p.stage.fronts() {
-		if name == f.Name {
-			return true
-		}
-	}
-	return false
+// concerns reports whether an object of that name is one of the service's Deployments, or of what they made.
+func concerns(name, deployment string) bool {
+	rest, ok := strings.CutPrefix(name, deployment)
+	return ok && (rest == "" || rest[0] == '-') // the second Deployment's name begins with the first one's
 }
 
-func eventView(e *corev1.Event) console.ClusterEvent {
+func eventView(w *words, e *corev1.Event) *console.ClusterEvent {
 	at := e.LastTimestamp.Time
 	for _, t := range []time.Time{e.EventTime.Time, e.FirstTimestamp.Time, e.CreationTimestamp.Time} {
 		if at.IsZero() {
@@ -257,50 +284,8 @@ func eventView(e *corev1.Event) console.ClusterEvent {
 	if e.Series != nil {
 		count, at = int(e.Series.Count), e.Series.LastObservedTime.Time
 	}
-	return console.ClusterEvent{
+	return &console.ClusterEvent{
 		At: at, Count: max(count, 1), Warning: e.Type == corev1.EventTypeWarning, Object: e.InvolvedObject.Kind + "/" + e.InvolvedObject.Name,
-		Reason: e.Reason, Message: e.Message, From: cmp.Or(e.ReportingController, e.Source.Component),
+		Reason: w.one(e.Reason), Message: e.Message, From: w.one(cmp.Or(e.ReportingController, e.Source.Component)),
 	}
-}
-
-// Targets implements console.Cluster.
-func (p *Port) Targets(ctx context.Context) (console.Targets, error) {
-	t := console.Targets{
-		Context: p.at.Context, Namespace: p.at.Namespace, Service: p.at.Deployment, Namespaces: []string{}, Services: []string{},
-		Production: Production(p.at.Context, p.at.Namespace),
-	}
-	var err error
-	if t.Contexts, err = p.target.contexts(); err != nil {
-		return t, err
-	}
-	list := &corev1.NamespaceList{}
-	if err := p.client.list(ctx, namespaces, list); err != nil {
-		t.Hidden = fmt.Sprintf("the namespaces cannot be listed: %v", err)
-	}
-	for _, n := range list.Items {
-		t.Namespaces = append(t.Namespaces, n.Name)
-	}
-	all, err := p.client.on(deployments).List(ctx, metav1.ListOptions{Limit: 500, LabelSelector: "!" + labelKind})
-	if err != nil {
-		return t, inWords("list the Deployments", err)
-	}
-	for _, o := range all.Items {
-		t.Services = append(t.Services, o.GetName())
-	}
-	return t, nil
-}
-
-// Switch opens another target with the same options.
-func (p *Port) Switch(ctx context.Context, to console.TargetRef) (console.Port, error) {
-	t := p.target
-	if to.Context != "" && to.Context != p.at.Context {
-		t = Target{Kubeconfig: t.Kubeconfig, Context: to.Context}
-	}
-	if to.Namespace != "" {
-		t.Namespace, t.Deployment, t.Service = to.Namespace, "", ""
-	}
-	if to.Deployment != "" {
-		t.Deployment, t.Service = to.Deployment, ""
-	}
-	return Open(ctx, t, p.options)
 }

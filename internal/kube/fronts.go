@@ -3,9 +3,9 @@ package kube
 import (
 	"encoding/json"
 	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 )
 
 // podHash is the label by which a ReplicaSet's pods are told from those of every other.
@@ -92,21 +92,16 @@ func (m mark) String() string {
 // theirs reports whether somebody else changed since what was written in the same turn.
 func (m mark) theirs(turn, hash string) bool { return m.Turn == turn && m.Hash != hash }
 
-// addresses counts the ready addresses that EndpointSlices hold for a Service.
-func addresses(all []*discoveryv1.EndpointSlice, service string) int {
-	seen := map[string]bool{}
+// addresses are the ready ones that EndpointSlices hold for some Services.
+func addresses(all []*endpoints, services ...string) map[string]bool {
+	out := map[string]bool{}
 	for _, e := range all {
-		if e.Labels[discoveryv1.LabelServiceName] != service {
+		if !slices.Contains(services, e.service) {
 			continue
 		}
-		for _, p := range e.Endpoints {
-			if p.Conditions.Ready != nil && !*p.Conditions.Ready {
-				continue
-			}
-			for _, a := range p.Addresses {
-				seen[a] = true
-			}
+		for _, a := range e.ready {
+			out[a] = true
 		}
 	}
-	return len(seen)
+	return out
 }

@@ -167,11 +167,11 @@ func (g *sight) closing(slot string) (map[string]string, error) {
 	marked := true
 	hashes := map[string]bool{}
 	for _, p := range g.stage.pods.all() {
-		if slotOf(p) != primary || p.DeletionTimestamp != nil {
+		if slotOf(p) != primary || p.deleting {
 			continue
 		}
-		marked = marked && p.Labels[labelSlot] == primary
-		hashes[p.Labels[podHash]] = true
+		marked = marked && p.slot == primary
+		hashes[p.hash] = true
 	}
 	o, ok := g.stage.deployment(primary)
 	if ok && marked && templateOf(o).labels()[labelSlot] == primary {

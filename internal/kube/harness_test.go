@@ -183,7 +183,7 @@ func (w *world) serving(service string) map[string]int {
 	}
 	out := map[string]int{}
 	for i := range list.Items {
-		if p := &list.Items[i]; isReady(p) {
+		if p := &list.Items[i]; slimPod(&words{}, p).ready {
 			image, _, _ := strings.Cut(p.Spec.Containers[0].Image, "@")
 			out[image]++
 		}

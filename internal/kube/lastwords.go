@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/covetpy/covet/ops/rollout"
 )
 
@@ -45,12 +43,12 @@ func (l *lastWords) add(ctx context.Context, all []rollout.Instance) {
 	}
 }
 
-func (l *lastWords) of(ctx context.Context, p *corev1.Pod) []string {
+func (l *lastWords) of(ctx context.Context, p *pod) []string {
 	name, previous, count := failing(p)
 	if name == "" {
 		return nil
 	}
-	key := fmt.Sprintf("%s/%s/%d", p.UID, name, count)
+	key := fmt.Sprintf("%s/%s/%d", p.uid, name, count)
 	l.mu.Lock()
 	lines, ok := l.known[key]
 	l.mu.Unlock()
@@ -60,7 +58,7 @@ func (l *lastWords) of(ctx context.Context, p *corev1.Pod) []string {
 	ctx, cancel := context.WithTimeout(ctx, lastTimeout)
 	defer cancel()
 	c := l.port.client
-	raw, err := c.typed.Get().AbsPath(append(c.path(pods), p.Name, "log")...).
+	raw, err := c.typed.Get().AbsPath(append(c.path(pods), p.name, "log")...).
 		Param("container", name).Param("tailLines", fmt.Sprint(lastLines)).Param("previous", fmt.Sprint(previous)).Do(ctx).Raw()
 	if err == nil {
 		lines = strings.Split(strings.TrimRight(string(raw), "\n"), "\n")
@@ -72,12 +70,12 @@ func (l *lastWords) of(ctx context.Context, p *corev1.Pod) []string {
 }
 
 // failing is the container that keeps the pod from being ready, and which of its lives has something to tell.
-func failing(p *corev1.Pod) (name string, previous bool, count int) {
-	for _, c := range statuses(p) {
-		if c.Ready || c.ContainerID == "" && c.RestartCount == 0 && c.State.Waiting != nil {
+func failing(p *pod) (name string, previous bool, count int) {
+	for _, c := range p.lives {
+		if c.ready || !c.placed {
 			continue
 		}
-		return c.Name, c.State.Waiting != nil && c.LastTerminationState.Terminated != nil, int(c.RestartCount)
+		return c.name, c.waits && c.ended, c.restarts
 	}
 	return "", false, 0
 }

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -11,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/covetpy/covet/ops/console"
@@ -71,13 +71,19 @@ type logReader struct {
 }
 
 // meant are the pods that the query is about.
-func (r *logReader) meant() []*corev1.Pod {
-	var out []*corev1.Pod
-	for _, pod := range r.port.stage.pods.all() {
-		if r.query.Pod != "" && pod.Name != r.query.Pod || r.query.Release != "" && r.port.sight.versionOfPod(pod) != r.query.Release {
-			continue
+func (r *logReader) meant() []*pod {
+	if r.query.Pod != "" {
+		if p, ok := r.port.stage.pods.get(r.query.Pod); ok {
+			return []*pod{p}
 		}
-		out = append(out, pod)
+		return nil
+	}
+	var out []*pod
+	version := r.port.sight.versions()
+	for _, p := range r.port.stage.pods.all() {
+		if r.query.Release == "" || version(p) == r.query.Release {
+			out = append(out, p)
+		}
 	}
 	return out
 }
@@ -123,7 +129,7 @@ func (r *logReader) finite(ctx context.Context, yield func(console.LogLine, erro
 	}
 }
 
-func (r *logReader) past(ctx context.Context, pod *corev1.Pod) ([]console.LogLine, error) {
+func (r *logReader) past(ctx context.Context, pod *pod) ([]console.LogLine, error) {
 	var out []console.LogLine
 	err := r.stream(ctx, pod, false, time.Time{}, func(l console.LogLine) bool {
 		out = append(out, l)
@@ -140,7 +146,7 @@ func (r *logReader) gather(ctx context.Context) {
 	for {
 		changed := r.port.stage.bell.changed()
 		for _, pod := range r.meant() {
-			if uid := string(pod.UID); !r.begun[uid] && len(r.begun) < logPods && begunAt(pod, r.container(pod)) {
+			if uid := pod.uid; !r.begun[uid] && len(r.begun) < logPods && begunAt(pod, r.container(pod)) {
 				r.begun[uid] = true
 				r.running.Go(func() { r.follow(ctx, pod) })
 			}
@@ -154,30 +160,14 @@ func (r *logReader) gather(ctx context.Context) {
 }
 
 // begunAt reports whether a container has ever run.
-func begunAt(p *corev1.Pod, container string) bool {
-	for _, c := range statuses(p) {
-		if c.Name == container {
-			return c.State.Running != nil || c.State.Terminated != nil || c.LastTerminationState.Terminated != nil
-		}
-	}
-	return false
+func begunAt(p *pod, container string) bool {
+	return slices.ContainsFunc(p.lives, func(l life) bool { return l.name == container && l.begun })
 }
 
-func (r *logReader) container(p *corev1.Pod) string {
-	if r.query.Container != "" {
-		return r.query.Container
-	}
-	if name := p.Annotations["kubectl.kubernetes.io/default-container"]; name != "" {
-		return name
-	}
-	if len(p.Spec.Containers) > 0 {
-		return p.Spec.Containers[0].Name
-	}
-	return ""
-}
+func (r *logReader) container(p *pod) string { return cmp.Or(r.query.Container, p.speaker) }
 
 // follow reads one pod's log until the pod is gone, taking up what breaks off.
-func (r *logReader) follow(ctx context.Context, pod *corev1.Pod) {
+func (r *logReader) follow(ctx context.Context, pod *pod) {
 	var last time.Time
 	for ctx.Err() == nil {
 		err := r.stream(ctx, pod, true, last, func(l console.LogLine) bool {
@@ -199,7 +189,7 @@ func (r *logReader) follow(ctx context.Context, pod *corev1.Pod) {
 			}
 			return
 		}
-		if _, there := r.port.stage.pods.get(pod.Name); !there {
+		if _, there := r.port.stage.pods.get(pod.name); !there {
 			return
 		}
 		pause(ctx, nil, time.Second)
@@ -207,10 +197,10 @@ func (r *logReader) follow(ctx context.Context, pod *corev1.Pod) {
 }
 
 // stream reads one pod's log.
-func (r *logReader) stream(ctx context.Context, pod *corev1.Pod, follow bool, since time.Time, give func(console.LogLine) bool) error {
+func (r *logReader) stream(ctx context.Context, pod *pod, follow bool, since time.Time, give func(console.LogLine) bool) error {
 	c := r.port.client
 	container := r.container(pod)
-	req := c.typed.Get().AbsPath(append(c.path(pods), pod.Name, "log")...).
+	req := c.typed.Get().AbsPath(append(c.path(pods), pod.name, "log")...).
 		Param("container", container).Param("timestamps", "true").Param("follow", fmt.Sprint(follow)).Param("previous", fmt.Sprint(r.query.Previous))
 	switch {
 	case !since.IsZero():
@@ -231,7 +221,7 @@ func (r *logReader) stream(ctx context.Context, pod *corev1.Pod, follow bool, si
 		text, err := in.ReadString('\n')
 		if text != "" {
 			l := parseLine(strings.TrimRight(text, "\r\n"))
-			l.Release, l.Instance, l.Stream = version, pod.Name, "stdout"
+			l.Release, l.Instance, l.Stream = version, pod.name, "stdout"
 			if l.Seq > r.after && !give(l) {
 				return nil
 			}

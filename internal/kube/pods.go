@@ -17,21 +17,20 @@ var hopeless = map[string]int{
 }
 
 // observe says what a pod does, in the words of ops/rollout.
-func observe(p *corev1.Pod, version string) rollout.Instance {
-	i := rollout.Instance{ID: p.Name, Release: version, StartedAt: p.CreationTimestamp.Time, Since: p.CreationTimestamp.Time}
+func observe(p *corev1.Pod) sighting {
+	s := sighting{started: p.CreationTimestamp.Time, since: p.CreationTimestamp.Time, restarts: restarts(p)}
 	if p.Status.StartTime != nil {
-		i.StartedAt = p.Status.StartTime.Time
+		s.started = p.Status.StartTime.Time
 	}
 	ready := condition(p, corev1.PodReady)
 	if ready != nil && !ready.LastTransitionTime.IsZero() {
-		i.Since = ready.LastTransitionTime.Time
+		s.since = ready.LastTransitionTime.Time
 	}
-	i.Restarts = restarts(p)
-	i.State, i.Reason = stateOf(p, ready)
-	if i.State == rollout.BackOff || i.State == rollout.Starting {
-		i.StartFailures = startFailures(p)
+	s.state, s.reason = stateOf(p, ready)
+	if s.state == rollout.BackOff || s.state == rollout.Starting {
+		s.failures = startFailures(p)
 	}
-	return i
+	return s
 }
 
 func condition(p *corev1.Pod, kind corev1.PodConditionType) *corev1.PodCondition {
@@ -151,22 +150,6 @@ func startFailures(p *corev1.Pod) int {
 		}
 	}
 	return n
-}
-
-// trimPod lets go of what nobody here looks at: thousands of pods are kept.
-func trimPod(p *corev1.Pod) {
-	p.ManagedFields = nil
-	delete(p.Annotations, "kubectl.kubernetes.io/last-applied-configuration")
-	p.Spec.Volumes, p.Spec.Tolerations, p.Spec.Affinity = nil, nil, nil
-	p.Spec.TopologySpreadConstraints, p.Spec.ImagePullSecrets = nil, nil
-	for i := range p.Spec.Containers {
-		c := &p.Spec.Containers[i]
-		*c = corev1.Container{Name: c.Name, Image: c.Image}
-	}
-	for i := range p.Spec.InitContainers {
-		c := &p.Spec.InitContainers[i]
-		*c = corev1.Container{Name: c.Name, Image: c.Image}
-	}
 }
 
 // owner is the ReplicaSet that made the pod.

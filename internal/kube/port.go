@@ -26,6 +26,7 @@ type Options struct {
 	Log     *slog.Logger // slog.DiscardHandler's if nil
 	Holder  string       // how the lease names this program; "covetctl HOST PID" if empty
 	Images  Resolver     // finds the digests of images; nil for none
+	Once    bool         // an API server that is away is an error at once: whoever opens it tries again
 }
 
 // Port is the console of a service on Kubernetes. It needs nothing but the API server: what it knows is watched, what was
@@ -85,7 +86,7 @@ func Open(ctx context.Context, t Target, o Options) (*Port, error) {
 	p := &Port{target: t, options: o, client: c, matrix: health.DefaultMatrix()}
 	asked := make(chan string, 1)
 	go func() { asked <- c.whoami(ctx, at.user) }()
-	if p.stage, err = openStage(ctx, c, at); err != nil {
+	if p.stage, err = openStage(ctx, c, at, o.Once); err != nil {
 		return nil, err
 	}
 	p.at, p.who = p.stage.at, <-asked
@@ -164,7 +165,7 @@ func (p *Port) current() *console.Desk {
 func (p *Port) follow(ctx context.Context) {
 	looked := p.drift()
 	for {
-		changed := p.stage.bell.changed()
+		changed := p.stage.shape.changed()
 		err := p.catchUp(ctx)
 		if drift := p.drift(); err == nil && drift != looked {
 			if looked = drift; drift != "" {
@@ -388,7 +389,16 @@ func convert(answer, out any) error {
 func (p *Port) problems() []string {
 	out := p.driver.problems()
 	out = append(out, p.stage.troubles()...)
-	l := p.sight.layout(now())
+	out = append(out, p.look().notes...)
+	for _, w := range p.client.warnings.all() {
+		out = append(out, "the API server warns: "+w)
+	}
+	return out
+}
+
+// layoutNotes says what is unusual about the Deployments.
+func (p *Port) layoutNotes(l layout) []string {
+	var out []string
 	if l.rest && l.adrift() && l.slots[primary].version == "" {
 		out = append(out, fmt.Sprintf("Deployment %s runs what Covet has not recorded: somebody else deployed it", p.at.Deployment))
 	}
@@ -396,10 +406,6 @@ func (p *Port) problems() []string {
 		if w, ok := l.slots[slot]; ok && w.failure != "" {
 			out = append(out, "Deployment "+p.sight.nameOf(slot)+": "+w.failure)
 		}
-	}
-	out = append(out, p.sight.drifted()...)
-	for _, w := range p.client.warnings.all() {
-		out = append(out, "the API server warns: "+w)
 	}
 	return out
 }
@@ -437,6 +443,9 @@ func (p *Port) Where() string {
 	return "kubernetes:" + p.at.Context + "/" + p.at.Namespace + "/" + p.at.Deployment
 }
 
+// Deployment is the name of the service.
+func (p *Port) Deployment() string { return p.at.Deployment }
+
 // Who is whom the API server takes the caller for.
 func (p *Port) Who() string { return p.who }
 
@@ -455,6 +464,15 @@ func (p *Port) Unfinished() string {
 // Check looks at everything that covetctl needs here, and says what is missing.
 func (p *Port) Check(ctx context.Context) (missing []string, err error) {
 	return p.client.missing(ctx, permissions(true, p.stage.myRoutes()))
+}
+
+// Cut is why nothing is heard of the service any more, or nil: what is shown is as it was.
+func (p *Port) Cut() error {
+	first, pods := p.stage.first.trouble(), p.stage.pods.trouble()
+	if first == nil || pods == nil {
+		return nil
+	}
+	return inWords("watch "+p.Where(), first)
 }
 
 // Server is where the API server is.

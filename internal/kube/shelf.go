@@ -22,15 +22,21 @@ import (
 // nothing more.
 type shelf[T metav1.Object] struct {
 	name    string // of the kind, for people
-	trim    func(T)
 	changed func()
 
-	mu     sync.RWMutex
-	items  map[string]T
-	sorted []T // all of items, or nil where they have changed
-	synced chan struct{}
-	denied error // the kind may not be read, or is not served
-	broken error // the last list or watch failed
+	slim  func(any) T       // makes what is kept of an object as it came; nil where all of it is
+	fits  func(T) bool      // whether it is worth keeping; nil: everything is
+	alike func(a, b T) bool // whether a change is none that anybody here would see; nil: every change is seen
+	limit int               // the newest so many are kept; 0 for all
+
+	mu      sync.RWMutex
+	items   map[string]T
+	sorted  []T      // all of items as they were, or nil where some have come or gone
+	touched []string // those of sorted that are others now
+	version uint64   // grows with every change that is seen
+	synced  chan struct{}
+	denied  error // the kind may not be read, or is not served
+	broken  error // the last list or watch failed
 }
 
 func newShelf[T metav1.Object](name string, changed func()) *shelf[T] {
@@ -41,10 +47,19 @@ func newShelf[T metav1.Object](name string, changed func()) *shelf[T] {
 func (s *shelf[T]) all() []T {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sorted == nil {
-		s.sorted = slices.Collect(maps.Values(s.items))
-		slices.SortFunc(s.sorted, func(a, b T) int { return strings.Compare(a.GetName(), b.GetName()) })
+	switch {
+	case s.sorted == nil:
+		s.sorted = slices.SortedFunc(maps.Values(s.items), func(a, b T) int { return strings.Compare(a.GetName(), b.GetName()) })
+	case len(s.touched) > 0:
+		s.sorted = slices.Clone(s.sorted) // the one before is in somebody's hands
+		for _, name := range s.touched {
+			at, found := slices.BinarySearchFunc(s.sorted, name, func(o T, name string) int { return strings.Compare(o.GetName(), name) })
+			if found {
+				s.sorted[at] = s.items[name]
+			}
+		}
 	}
+	s.touched = s.touched[:0]
 	return slices.Clip(s.sorted)
 }
 
@@ -55,14 +70,51 @@ func (s *shelf[T]) get(name string) (T, bool) {
 	return o, ok
 }
 
-// put shelves what a write was answered with, so that the writer sees it at once. An older one changes nothing.
-func (s *shelf[T]) put(o T) {
+// seen is the version of what all lists.
+func (s *shelf[T]) seen() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.version
+}
+
+// put shelves an object: what the watch tells of, or what a write was answered with, so that the writer sees it at once. An older
+// one changes nothing. It reports whether there is something new to see.
+func (s *shelf[T]) put(o T) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if old, ok := s.items[o.GetName()]; ok && older(o, old) {
+	name := o.GetName()
+	old, there := s.items[name]
+	if there && older(o, old) {
+		return false
+	}
+	s.items[name] = o
+	if there {
+		s.touched = append(s.touched, name)
+	} else {
+		s.sorted = nil
+		s.prune()
+	}
+	if there && s.alike != nil && s.alike(old, o) {
+		return false
+	}
+	s.version++
+	return true
+}
+
+// prune lets the oldest go where there are too many; a tenth at once, because finding them takes a while.
+func (s *shelf[T]) prune() {
+	if s.limit == 0 || len(s.items) <= s.limit+s.limit/10 {
 		return
 	}
-	s.items[o.GetName()] = o
+	all := slices.SortedFunc(maps.Values(s.items), func(a, b T) int {
+		if older(a, b) {
+			return -1
+		}
+		return 1
+	})
+	for _, o := range all[:len(all)-s.limit] {
+		delete(s.items, o.GetName())
+	}
 	s.sorted = nil
 }
 
@@ -72,27 +124,47 @@ func older(a, b metav1.Object) bool {
 	return len(x) < len(y) || len(x) == len(y) && x < y
 }
 
+// take makes of what came what is kept.
+func (s *shelf[T]) take(o any) T {
+	if s.slim != nil {
+		if _, done := o.(T); !done {
+			return s.slim(o)
+		}
+	}
+	return o.(T)
+}
+
+// Transformer implements cache.TransformingStore: a first list that is streamed never holds all the objects as they came.
+func (s *shelf[T]) Transformer() cache.TransformFunc {
+	return func(o any) (any, error) { return s.take(o), nil }
+}
+
 // Add implements cache.ReflectorStore.
 func (s *shelf[T]) Add(o any) error { return s.Update(o) }
 
 // Update implements cache.ReflectorStore.
 func (s *shelf[T]) Update(o any) error {
-	item := o.(T)
-	if s.trim != nil {
-		s.trim(item)
+	item := s.take(o)
+	if (s.fits == nil || s.fits(item)) && s.put(item) {
+		s.changed()
 	}
-	s.put(item)
-	s.changed()
 	return nil
 }
 
 // Delete implements cache.ReflectorStore.
 func (s *shelf[T]) Delete(o any) error {
+	name := s.take(o).GetName()
 	s.mu.Lock()
-	delete(s.items, o.(T).GetName())
-	s.sorted = nil
+	_, there := s.items[name]
+	if there {
+		delete(s.items, name)
+		s.sorted = nil
+		s.version++
+	}
 	s.mu.Unlock()
-	s.changed()
+	if there {
+		s.changed()
+	}
 	return nil
 }
 
@@ -100,14 +172,14 @@ func (s *shelf[T]) Delete(o any) error {
 func (s *shelf[T]) Replace(list []any, _ string) error {
 	items := make(map[string]T, len(list))
 	for _, o := range list {
-		item := o.(T)
-		if s.trim != nil {
-			s.trim(item)
+		if item := s.take(o); s.fits == nil || s.fits(item) {
+			items[item.GetName()] = item
 		}
-		items[item.GetName()] = item
 	}
 	s.mu.Lock()
 	s.items, s.sorted = items, nil
+	s.prune()
+	s.version++
 	s.broken = nil
 	s.mu.Unlock()
 	s.settle(nil)
@@ -144,6 +216,7 @@ func (s *shelf[T]) failed(err error, stop context.CancelFunc) error {
 	if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) {
 		s.settle(err)
 		stop()
+		s.changed() // whoever waits for it need not any longer
 		return err
 	}
 	s.mu.Lock()
@@ -155,7 +228,7 @@ func (s *shelf[T]) failed(err error, stop context.CancelFunc) error {
 }
 
 // keep fills the shelf until the context ends.
-func (s *shelf[T]) keep(ctx context.Context, example T, lw cache.ListWatch) {
+func (s *shelf[T]) keep(ctx context.Context, example any, lw cache.ListWatch) {
 	ctx, stop := context.WithCancel(ctx)
 	silent := logr.Discard()
 	list, follow := lw.ListWithContextFunc, lw.WatchFuncWithContext
@@ -207,12 +280,16 @@ func (c *client) asJSON(r schema.GroupVersionResource, which selection) cache.Li
 	}
 }
 
-// asTyped lists and watches objects in their compact form.
+// asTyped lists and watches objects in their compact form. Where the API server does not stream the first list, it is read in
+// pages, which its cache would not do.
 func (c *client) asTyped(r schema.GroupVersionResource, which selection, list func() runtime.Object) cache.ListWatch {
 	return cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			into := list()
 			o = which.into(o)
+			if o.Limit > 0 && o.ResourceVersion == "0" {
+				o.ResourceVersion = ""
+			}
 			return into, c.typed.Get().AbsPath(c.path(r)...).VersionedParams(&o, metav1.ParameterCodec).Do(ctx).Into(into)
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {

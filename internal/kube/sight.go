@@ -47,7 +47,7 @@ func versionOf(s rollout.State, hash, named string) string {
 }
 
 // workload is one Deployment as it is.
-func (g *sight) workload(s rollout.State, o object, pods []*corev1.Pod, slot string) workload {
+func (g *sight) workload(s rollout.State, o object, pods []*pod, slot string) workload {
 	t := templateOf(o)
 	w := workload{hash: t.hash(), replicas: 1}
 	w.version = versionOf(s, w.hash, t.version())
@@ -68,7 +68,7 @@ func (g *sight) workload(s rollout.State, o object, pods []*corev1.Pod, slot str
 	n := int64(w.replicas)
 	w.complete = w.current && status("replicas") == n && status("updatedReplicas") == n && status("readyReplicas") == n
 	for _, p := range pods {
-		if slotOf(p) == slot && isReady(p) {
+		if slotOf(p) == slot && p.ready {
 			w.ready++
 		}
 	}
@@ -78,16 +78,11 @@ func (g *sight) workload(s rollout.State, o object, pods []*corev1.Pod, slot str
 	return w
 }
 
-func slotOf(p *corev1.Pod) string {
-	if p.Labels[labelSlot] == candidate {
+func slotOf(p *pod) string {
+	if p.slot == candidate {
 		return candidate
 	}
 	return primary
-}
-
-func isReady(p *corev1.Pod) bool {
-	c := condition(p, corev1.PodReady)
-	return c != nil && c.Status == corev1.ConditionTrue && p.DeletionTimestamp == nil
 }
 
 // failureOf is why the Deployment's controller cannot go on.
@@ -260,9 +255,10 @@ func (g *sight) weights(l layout) rollout.Weights {
 // mixture is the share of each release among a Deployment's ready pods.
 func (g *sight) mixture(slot string, w workload) map[string]int {
 	counts, total := map[string]int{}, 0
+	version := g.versions()
 	for _, p := range g.stage.pods.all() {
-		if slotOf(p) == slot && isReady(p) {
-			counts[g.versionOfPod(p)]++
+		if slotOf(p) == slot && p.ready {
+			counts[version(p)]++
 			total++
 		}
 	}
@@ -279,20 +275,35 @@ func (g *sight) mixture(slot string, w workload) map[string]int {
 // unrecorded is how pods are named that run what Covet does not know.
 const unrecorded = "unrecorded"
 
-// versionOfPod is the release that a pod runs.
-func (g *sight) versionOfPod(p *corev1.Pod) string {
-	s := g.state()
-	set, ok := g.stage.sets.get(owner(p))
-	if !ok {
-		return p.Annotations[annVersion]
+// versions tells the release of every pod as things are now, and finds it once for all pods of a ReplicaSet.
+func (g *sight) versions() func(*pod) string {
+	type kind struct{ owner, named string }
+	s, known := g.state(), map[kind]string{}
+	return func(p *pod) string {
+		k := kind{p.owner, p.named}
+		v, ok := known[k]
+		if !ok {
+			v = g.versionIn(s, p)
+			known[k] = v
+		}
+		return v
 	}
-	named := p.Annotations[annVersion]
+}
+
+// versionOfPod is the release that a pod runs.
+func (g *sight) versionOfPod(p *pod) string { return g.versionIn(g.state(), p) }
+
+func (g *sight) versionIn(s rollout.State, p *pod) string {
+	set, ok := g.stage.sets.get(p.owner)
+	if !ok {
+		return p.named
+	}
 	hash := g.hashOf(set)
-	if v := versionOf(s, hash, named); v != "" {
+	if v := versionOf(s, hash, p.named); v != "" {
 		return v
 	}
 	if m, ok := markOf(set.GetAnnotations()); ok && m.Hash == hash {
-		return named
+		return p.named
 	}
 	return ""
 }
@@ -314,15 +325,16 @@ func (g *sight) hashOf(set object) string {
 
 // instances lists the pods, and what should be a pod and is not.
 func (g *sight) instances(l layout) []rollout.Instance {
-	var out []rollout.Instance
+	all, versions := g.stage.pods.all(), g.versions()
+	out := make([]rollout.Instance, 0, len(all)+len(slots))
 	pods := map[string]int{} // by slot, of the template's own release
-	for _, p := range g.stage.pods.all() {
-		version := g.versionOfPod(p)
+	for _, p := range all {
+		version := versions(p)
 		slot := slotOf(p)
 		if version == l.slots[slot].version {
 			pods[slot]++
 		}
-		i := observe(p, version)
+		i := p.instance(version)
 		if f := l.slots[slot].failure; f != "" && version == l.slots[slot].version && (i.State == rollout.Starting || i.State == rollout.BackOff) {
 			i.Reason, i.StartFailures = i.Reason+" ("+f+")", max(i.StartFailures, 2)
 		}
@@ -336,6 +348,9 @@ func (g *sight) instances(l layout) []rollout.Instance {
 		if i, ok := absent(l.slots[slot], pods[slot], g.nameOf(slot)); ok {
 			missing = append(missing, i)
 		}
+	}
+	if len(missing) == 0 {
+		return out
 	}
 	return append(missing, out...) // what is there has more to tell than what is not, and the last one is told of
 }

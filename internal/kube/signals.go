@@ -60,31 +60,54 @@ type live struct {
 
 // Snapshot implements console.Live.
 func (l live) Snapshot() rollout.Snapshot {
-	seen := l.port.recent.snapshot(l.port.stage.bell.changed(), l.port.state().Seq, func(at time.Time) rollout.Snapshot {
-		g := l.port.sight
-		lay := g.layout(at)
-		return rollout.Snapshot{At: at, Instances: g.instances(lay), Weights: g.weights(lay)}
-	})
+	seen := l.port.look().snapshot
+	seen.At = now() // everything is watched: what has not changed is so still
 	if e := l.port.driven(); e != nil {
 		seen.Health = e.Last().Health
 	}
 	return seen
 }
 
-// recent is the last snapshot, for those who ask again before anything has changed: with ten thousand pods the several questions
-// of one look would each cost as much as the first.
-type recent struct {
-	mu   sync.Mutex
-	bell <-chan struct{} // of the stage it was made from
-	seq  journal.Seq     // and the journal's
-	seen rollout.Snapshot
+// look is everything that is shown of the service beyond the journal.
+func (p *Port) look() seen {
+	p.mu.Lock()
+	keeper := p.keeper
+	p.mu.Unlock()
+	return p.recent.get(moment{p.stage.bell.changed(), keeper, keeper.State().Seq}, func() seen {
+		l := p.sight.layout(now())
+		return seen{
+			snapshot: rollout.Snapshot{Instances: p.sight.instances(l), Weights: p.sight.weights(l)},
+			notes:    append(p.layoutNotes(l), p.sight.drifted()...),
+		}
+	})
 }
 
-func (r *recent) snapshot(bell <-chan struct{}, seq journal.Seq, look func(at time.Time) rollout.Snapshot) rollout.Snapshot {
+// seen is one look. Nothing of it may be changed.
+type seen struct {
+	snapshot rollout.Snapshot
+	notes    []string // what a person should know
+}
+
+// recent is the last look, for as long as nothing has changed: with ten thousand pods the several questions of one second would
+// each cost as much as the first.
+type recent struct {
+	mu   sync.Mutex
+	at   moment
+	seen seen
+}
+
+// moment is what a look was made from: it is out of date when any of them is another.
+type moment struct {
+	bell   <-chan struct{} // of the stage
+	keeper *rollout.Keeper // of the journal
+	seq    journal.Seq
+}
+
+func (r *recent) get(at moment, look func() seen) seen {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if at := now(); r.bell != bell || r.seq != seq || at.Sub(r.seen.At) > 2*time.Second {
-		r.bell, r.seq, r.seen = bell, seq, look(at)
+	if r.at != at {
+		r.at, r.seen = at, look()
 	}
 	return r.seen
 }
@@ -92,14 +115,9 @@ func (r *recent) snapshot(bell <-chan struct{}, seq journal.Seq, look func(at ti
 // Points implements console.Live.
 func (l live) Points() (console.Point, map[string]console.Point) {
 	total, by := console.Point{At: now()}, map[string]console.Point{}
-	for _, i := range l.Snapshot().Instances {
-		if i.State != rollout.Ready {
-			continue
-		}
-		total.Ready++
-		p := by[i.Release]
-		p.At, p.Ready = total.At, p.Ready+1
-		by[i.Release] = p
+	for release, n := range l.port.look().snapshot.Ready() {
+		total.Ready += n
+		by[release] = console.Point{At: total.At, Ready: n}
 	}
 	return total, by
 }

@@ -26,18 +26,21 @@ type object = *unstructured.Unstructured
 type stage struct {
 	client   *client
 	at       located
+	once     bool   // an API server that is away is not waited for
 	selector string // of the primary's pods, and so of the candidate's
 
 	first, second *shelf[object] // the primary, the candidate
 	sets          *shelf[object]
 	head          *shelf[object] // the journal's head
 	routes        map[string]*shelf[object]
-	pods          *shelf[*corev1.Pod]
+	pods          *shelf[*pod]
 	services      *shelf[*corev1.Service]
-	endpoints     *shelf[*discoveryv1.EndpointSlice]
+	endpoints     *shelf[*endpoints]
 	scalers       *shelf[*autoscalingv2.HorizontalPodAutoscaler]
 
-	bell    bell
+	bell    bell // rings at every change
+	shape   bell // only where a Deployment, its ReplicaSets or the journal changed
+	words   words
 	running sync.WaitGroup
 	stop    context.CancelFunc
 }
@@ -46,8 +49,8 @@ type stage struct {
 var dialects = []dialect{gateway, istio}
 
 // openStage finds the service and begins to watch it. It returns once everything is known.
-func openStage(ctx context.Context, c *client, at located) (*stage, error) {
-	s := &stage{client: c, at: at, routes: map[string]*shelf[object]{}}
+func openStage(ctx context.Context, c *client, at located, once bool) (*stage, error) {
+	s := &stage{client: c, at: at, once: once, routes: map[string]*shelf[object]{}}
 	o, err := s.find(ctx)
 	if err != nil {
 		return nil, err
@@ -71,11 +74,21 @@ func (s *stage) close() {
 	s.running.Wait()
 }
 
+// ask asks once where whoever opened the service tries again, and otherwise again and again for a while.
+func (s *stage) ask(ctx context.Context, do func(context.Context) error) error {
+	if !s.once {
+		return patiently(ctx, requestTimeout, do)
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return do(ctx)
+}
+
 // find is the Deployment that the service is.
 func (s *stage) find(ctx context.Context) (object, error) {
 	if s.at.Deployment != "" {
 		var o object
-		err := patiently(ctx, requestTimeout, func(ctx context.Context) (err error) {
+		err := s.ask(ctx, func(ctx context.Context) (err error) {
 			o, err = s.client.on(deployments).Get(ctx, s.at.Deployment, metav1.GetOptions{})
 			return err
 		})
@@ -85,7 +98,7 @@ func (s *stage) find(ctx context.Context) (object, error) {
 		return o, nil
 	}
 	var list *unstructured.UnstructuredList
-	err := patiently(ctx, requestTimeout, func(ctx context.Context) (err error) {
+	err := s.ask(ctx, func(ctx context.Context) (err error) {
 		list, err = s.client.on(deployments).List(ctx, metav1.ListOptions{Limit: 500, LabelSelector: "!" + labelKind})
 		return err
 	})
@@ -158,15 +171,16 @@ func selectorOf(o object) (string, error) {
 
 func (s *stage) watchAll(ctx context.Context) {
 	name, ring := s.at.Deployment, s.bell.ring
-	s.first = watchJSON(ctx, s, "Deployment", s.client.asJSON(deployments, selection{name: name}))
-	s.second = watchJSON(ctx, s, "Deployment", s.client.asJSON(deployments, selection{name: second(name)}))
-	s.sets = watchJSON(ctx, s, "ReplicaSets", s.client.asJSON(replicaSets, selection{labels: s.selector}))
-	s.head = watchJSON(ctx, s, "the journal", s.client.asJSON(configMaps, selection{name: newJournal(s.client, name).headName()}))
+	shaped := func() { s.shape.ring(); ring() }
+	s.first = watchJSON(ctx, s, "Deployment", shaped, s.client.asJSON(deployments, selection{name: name}))
+	s.second = watchJSON(ctx, s, "Deployment", shaped, s.client.asJSON(deployments, selection{name: second(name)}))
+	s.sets = watchJSON(ctx, s, "ReplicaSets", shaped, s.client.asJSON(replicaSets, selection{labels: s.selector}))
+	s.head = watchJSON(ctx, s, "the journal", shaped, s.client.asJSON(configMaps, selection{name: newJournal(s.client, name).headName()}))
 	for _, d := range dialects {
-		s.routes[d.kind] = watchJSON(ctx, s, d.kind+"s", s.client.asJSON(d.gvr, selection{}))
+		s.routes[d.kind] = watchJSON(ctx, s, d.kind+"s", ring, s.client.asJSON(d.gvr, selection{}))
 	}
-	s.pods = newShelf[*corev1.Pod]("pods", ring)
-	s.pods.trim = trimPod
+	s.pods = newShelf[*pod]("pods", ring)
+	s.pods.slim = func(o any) *pod { return slimPod(&s.words, o.(*corev1.Pod)) }
 	s.keep(func() {
 		s.pods.keep(ctx, &corev1.Pod{}, s.client.asTyped(pods, selection{labels: s.selector}, func() runtime.Object { return &corev1.PodList{} }))
 	})
@@ -174,7 +188,8 @@ func (s *stage) watchAll(ctx context.Context) {
 	s.keep(func() {
 		s.services.keep(ctx, &corev1.Service{}, s.client.asTyped(services, selection{}, func() runtime.Object { return &corev1.ServiceList{} }))
 	})
-	s.endpoints = newShelf[*discoveryv1.EndpointSlice]("EndpointSlices", ring)
+	s.endpoints = newShelf[*endpoints]("EndpointSlices", ring)
+	s.endpoints.slim = func(o any) *endpoints { return slimSlice(&s.words, o.(*discoveryv1.EndpointSlice)) }
 	s.keep(func() {
 		s.endpoints.keep(ctx, &discoveryv1.EndpointSlice{}, s.client.asTyped(sliceKind, selection{}, func() runtime.Object { return &discoveryv1.EndpointSliceList{} }))
 	})
@@ -186,8 +201,8 @@ func (s *stage) watchAll(ctx context.Context) {
 
 func (s *stage) keep(do func()) { s.running.Go(do) }
 
-func watchJSON(ctx context.Context, s *stage, kind string, lw cache.ListWatch) *shelf[object] {
-	shelf := newShelf[object](kind, s.bell.ring)
+func watchJSON(ctx context.Context, s *stage, kind string, ring func(), lw cache.ListWatch) *shelf[object] {
+	shelf := newShelf[object](kind, ring)
 	s.keep(func() { shelf.keep(ctx, &unstructured.Unstructured{}, lw) })
 	return shelf
 }

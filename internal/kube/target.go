@@ -32,9 +32,10 @@ type Target struct {
 // located is a Target with everything filled in.
 type located struct {
 	Target
-	config *rest.Config
-	user   string // the kubeconfig's name for who asks
-	server string
+	config  *rest.Config
+	cluster string // its name in the kubeconfig
+	user    string // the kubeconfig's name for who asks
+	server  string
 }
 
 func (t Target) loader() clientcmd.ClientConfig {
@@ -70,12 +71,12 @@ func (t Target) resolve() (located, error) {
 	}
 	p.Context = cmp.Or(t.Context, raw.CurrentContext)
 	if c := raw.Contexts[p.Context]; c != nil {
-		p.user = c.AuthInfo
+		p.user, p.cluster = c.AuthInfo, c.Cluster
 	}
 	if p.Context == "" {
 		p.Context = "in-cluster"
 	}
-	p.Environment = cmp.Or(t.Environment, p.Context)
+	p.Environment = cmp.Or(t.Environment, environment(p.Context, p.cluster, p.Namespace))
 	tune(cfg)
 	return p, nil
 }
@@ -103,6 +104,17 @@ var productionName = regexp.MustCompile(`(?i)(^|[^a-z])(prod|production|prd|live
 // Production reports whether any of the names looks like production.
 func Production(names ...string) bool {
 	return slices.ContainsFunc(names, productionName.MatchString)
+}
+
+// environment is how a target is called where nobody has named it: as its context, and as what makes it production where that
+// is not the context's name.
+func environment(context, cluster, namespace string) string {
+	for _, name := range []string{cluster, namespace} {
+		if !Production(context) && Production(name) {
+			return context + "/" + name
+		}
+	}
+	return context
 }
 
 // contexts lists the kubeconfig's contexts.

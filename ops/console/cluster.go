@@ -9,7 +9,7 @@ import (
 // Cluster is what only a service on Kubernetes can show beside what every service can. A Port whose target is in a cluster
 // is one as well. Everything is answered from what is watched anyway: asking costs the API server nothing.
 type Cluster interface {
-	// View is what is there now. Its slices must not be changed.
+	// View is what is there now. Neither it nor what it points to may be changed.
 	View(ctx context.Context) (ClusterView, error)
 	// ViewChanged is closed at the next change of what View answers.
 	ViewChanged() <-chan struct{}
@@ -21,16 +21,17 @@ type Cluster interface {
 
 // ClusterView is what a cluster says of a service at one moment.
 type ClusterView struct {
-	At         time.Time      `json:"at"`
-	Context    string         `json:"context"`
-	Namespace  string         `json:"namespace"`
-	Deployment string         `json:"deployment"`
-	Traffic    string         `json:"traffic"` // what splits it: "Service shop", "HTTPRoute shop", …
-	Pods       []Pod          `json:"pods"`
-	Events     []ClusterEvent `json:"events"` // newest first
-	Nodes      []Node         `json:"nodes"`  // those that run a pod of the service; empty where they may not be read
-	Scalers    []Scaler       `json:"scalers"`
-	Warnings   []string       `json:"warnings,omitempty"` // what the API server warned of, newest last, and what may not be read
+	At         time.Time       `json:"at"`
+	Context    string          `json:"context"`
+	Namespace  string          `json:"namespace"`
+	Deployment string          `json:"deployment"`
+	Traffic    string          `json:"traffic"` // what splits it: "Service shop", "HTTPRoute shop", …
+	Pods       []*Pod          `json:"pods"`
+	Events     []*ClusterEvent `json:"events"` // newest first
+	Nodes      []Node          `json:"nodes"`  // those that run a pod of the service; empty where they may not be read
+	Scalers    []Scaler        `json:"scalers"`
+	Partial    bool            `json:"-"`                  // nodes and events are still being read
+	Warnings   []string        `json:"warnings,omitempty"` // what the API server warned of, newest last, and what may not be read
 }
 
 // Pod is one pod of the service.
@@ -132,6 +133,3 @@ type TargetRef struct {
 	Namespace  string
 	Deployment string
 }
-
-// Switcher opens another target. The caller closes the Port it had, if that is an io.Closer.
-type Switcher func(ctx context.Context, to TargetRef) (Port, error)

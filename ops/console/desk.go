@@ -93,7 +93,7 @@ func (d *Desk) Ask(ctx context.Context, op Op, q Query) (any, error) {
 		}
 		return d.Live.Series(), nil
 	case GetInstances:
-		return d.instances(), nil
+		return sorted(d.seen()), nil
 	case GetRecovery:
 		return d.posture()
 	case GetRestores:

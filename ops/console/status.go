@@ -52,7 +52,8 @@ func releaseStatuses(s rollout.State, seen rollout.Snapshot, points map[string]P
 		versions[v] = true
 	}
 	restarts := map[string]int{}
-	for _, i := range seen.Instances {
+	for n := range seen.Instances {
+		i := &seen.Instances[n]
 		versions[i.Release] = true
 		restarts[i.Release] += i.Restarts
 	}
@@ -87,11 +88,22 @@ func role(s rollout.State, version string) Role {
 	return RoleLeaving
 }
 
-func (d *Desk) instances() []rollout.Instance {
+// seen are the instances as the platform lists them. The list must not be changed.
+func (d *Desk) seen() []rollout.Instance {
 	if d.Live == nil {
 		return []rollout.Instance{}
 	}
-	out := slices.Clone(d.Live.Snapshot().Instances)
-	slices.SortFunc(out, func(a, b rollout.Instance) int { return strings.Compare(a.ID, b.ID) })
-	return out
+	return d.Live.Snapshot().Instances
+}
+
+// sorted are instances by their ids: the very list, where the platform keeps that order.
+func sorted(all []rollout.Instance) []rollout.Instance {
+	for n := 1; n < len(all); n++ {
+		if all[n-1].ID > all[n].ID {
+			all = slices.Clone(all)
+			slices.SortFunc(all, func(a, b rollout.Instance) int { return strings.Compare(a.ID, b.ID) })
+			break
+		}
+	}
+	return all
 }

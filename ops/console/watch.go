@@ -3,7 +3,8 @@ package console
 import (
 	"context"
 	"iter"
-	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/covetpy/covet/ops/journal"
@@ -21,7 +22,7 @@ const watchPast = 500
 // never an event.
 func (d *Desk) Watch(ctx context.Context, after journal.Seq) iter.Seq2[Update, error] {
 	return func(yield func(Update, error) bool) {
-		w := watcher{desk: d, after: after, sent: map[string]rollout.Instance{}}
+		w := watcher{desk: d, after: after}
 		limit := watchPast
 		if after > 0 {
 			limit = int(^uint(0) >> 1)
@@ -48,7 +49,8 @@ func (d *Desk) Watch(ctx context.Context, after journal.Seq) iter.Seq2[Update, e
 type watcher struct {
 	desk  *Desk
 	after journal.Seq
-	sent  map[string]rollout.Instance
+	raw   []rollout.Instance // as they were seen
+	last  []rollout.Instance // by their ids
 	begun bool
 }
 
@@ -76,36 +78,58 @@ func (w *watcher) now(yield func(Update, error) bool) bool {
 	return u == nil || yield(Update{Instances: u}, nil)
 }
 
-// instances is what changed about the instances since they were last sent, or nil.
+// instances is what changed about the instances since they were last looked at, or nil.
 func (w *watcher) instances() *InstancesUpdate {
-	u := InstancesUpdate{All: !w.begun}
-	w.begun = true
-	here := map[string]bool{}
-	for _, i := range w.desk.instances() {
-		here[i.ID] = true
-		if old, ok := w.sent[i.ID]; ok && reflect.DeepEqual(coarse(old), coarse(i)) {
-			continue
-		}
-		w.sent[i.ID] = i
-		u.Changed = append(u.Changed, i)
+	raw := w.desk.seen()
+	if w.begun && same(raw, w.raw) {
+		return nil
 	}
-	for id := range w.sent {
-		if !here[id] {
-			delete(w.sent, id)
-			u.Gone = append(u.Gone, id)
+	was, is := w.last, sorted(raw)
+	w.raw, w.last = raw, is
+	if !w.begun {
+		w.begun = true
+		return &InstancesUpdate{All: true, Changed: is}
+	}
+	var u InstancesUpdate
+	for len(was) > 0 || len(is) > 0 {
+		switch order := first(was, is); {
+		case order < 0:
+			u.Gone = append(u.Gone, was[0].ID)
+			was = was[1:]
+		case order > 0:
+			u.Changed = append(u.Changed, is[0])
+			is = is[1:]
+		default:
+			if !alike(&was[0], &is[0]) {
+				u.Changed = append(u.Changed, is[0])
+			}
+			was, is = was[1:], is[1:]
 		}
 	}
-	if !u.All && len(u.Changed) == 0 && len(u.Gone) == 0 {
+	if len(u.Changed) == 0 && len(u.Gone) == 0 {
 		return nil
 	}
 	return &u
 }
 
-// coarse rounds what always flickers, so that an idle instance is not sent every second.
-func coarse(i rollout.Instance) rollout.Instance {
-	i.RSS = i.RSS >> 20
-	i.CPU = float64(int(i.CPU * 100))
-	i.RequestRate = float64(int(i.RequestRate))
-	i.P95 = float64(int(i.P95))
-	return i
+// same reports whether two lists are the very same one.
+func same(a, b []rollout.Instance) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
+
+// first tells which of two sorted lists begins with the lower id: the left one (-1), the right one (1), or both (0).
+func first(left, right []rollout.Instance) int {
+	switch {
+	case len(right) == 0:
+		return -1
+	case len(left) == 0:
+		return 1
+	}
+	return strings.Compare(left[0].ID, right[0].ID)
+}
+
+// alike reports whether nothing has changed but what always flickers, so that an idle instance is not sent every second.
+func alike(a, b *rollout.Instance) bool {
+	return a.Release == b.Release && a.State == b.State && a.Since.Equal(b.Since) && a.StartedAt.Equal(b.StartedAt) && a.PID == b.PID &&
+		a.Port == b.Port && a.Restarts == b.Restarts && a.StartFailures == b.StartFailures && a.Reason == b.Reason &&
+		slices.Equal(a.LastLog, b.LastLog) && int(a.CPU*100) == int(b.CPU*100) && a.RSS>>20 == b.RSS>>20 && a.InFlight == b.InFlight &&
+		int(a.RequestRate) == int(b.RequestRate) && a.ErrorRate == b.ErrorRate && int(a.P95) == int(b.P95)
 }

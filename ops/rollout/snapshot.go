@@ -52,7 +52,8 @@ type Snapshot struct {
 
 // Count returns how many instances of the release are ready, and how many there are that are not on their way out.
 func (s Snapshot) Count(version string) (ready, present int) {
-	for _, i := range s.Instances {
+	for n := range s.Instances {
+		i := &s.Instances[n]
 		if i.Release != version || i.State == Draining || i.State == Stopping {
 			continue
 		}
@@ -62,6 +63,17 @@ func (s Snapshot) Count(version string) (ready, present int) {
 		}
 	}
 	return ready, present
+}
+
+// Ready counts the ready instances of each release.
+func (s Snapshot) Ready() map[string]int {
+	out := map[string]int{}
+	for n := range s.Instances {
+		if i := &s.Instances[n]; i.State == Ready {
+			out[i.Release]++
+		}
+	}
+	return out
 }
 
 // Weights is each release's share of traffic in percent. Shares add up to 100, or the map is empty when nothing serves.

@@ -56,6 +56,7 @@ type Selection struct {
 type State struct {
 	Snap  *store.Snapshot
 	Write bool // write mode is on
+	Roams bool // the console can be pointed elsewhere
 	// Recovery: backups can be looked at and restored from here.
 	Recovery bool
 	Selection

@@ -24,7 +24,7 @@ func looks() []Action {
 		{ID: "logs.release", Title: "Follow the logs of the whole release", Key: "L", Command: "logs", page: "logs", args: releaseLogArgs, enabled: mayFollowRelease},
 		{ID: "logs.previous", Title: "Log of the pod's life before this one", Key: "v", Command: "cluster logs", page: "logs", args: previousArgs, enabled: mayLookBack},
 		{ID: "cluster", Title: "Events, nodes and autoscalers", Key: "e", Command: "cluster events", page: "cluster", enabled: onCluster},
-		{ID: "target", Title: "Go to another context, namespace or service", Key: "0", Command: "cluster targets", page: "target", enabled: onCluster},
+		{ID: "target", Title: "Go to another context, namespace or service", Key: "0", Command: "cluster targets", page: "target", enabled: mayRoam},
 	}
 }
 
@@ -87,6 +87,13 @@ func mayLookBack(s State) string {
 }
 
 // onCluster is why there is no cluster to look at, if so.
+func mayRoam(s State) string {
+	if !s.Roams {
+		return "this console can look at nothing else: it talks to one covetd"
+	}
+	return ""
+}
+
 func onCluster(s State) string {
 	switch {
 	case s.Snap == nil || s.Snap.Status == nil:

@@ -1,6 +1,7 @@
 package dialog
 
 import (
+	"slices"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
@@ -25,6 +26,8 @@ type Choice struct {
 	Search bool
 	Keys   bool // an item's key chooses it
 
+	Free func(typed string) string // says what letters that no item has would choose, or nothing; nil: they choose nothing
+
 	field  Field
 	list   widget.List
 	seen   []int // indices of the items that match, best first
@@ -44,6 +47,30 @@ func (c *Choice) Index() int {
 		return -1
 	}
 	return c.seen[min(max(c.list.Cursor, 0), len(c.seen)-1)]
+}
+
+// Typed is what was typed.
+func (c *Choice) Typed() string { return c.field.Value() }
+
+// Refresh has other items; what was typed stays, and the cursor stays on the item it is on, if there still is one of that name.
+func (c *Choice) Refresh(lead string, items []Item) {
+	on := ""
+	if i := c.Index(); i >= 0 {
+		on = c.Items[i].Label
+	}
+	c.Lead, c.Items = lead, items
+	c.match()
+	if at := slices.IndexFunc(c.seen, func(i int) bool { return items[i].Label == on }); at >= 0 {
+		c.list.Cursor = at
+	}
+}
+
+// free is what the typed letters would choose that no item has.
+func (c *Choice) free() string {
+	if c.Free == nil || len(c.seen) > 0 {
+		return ""
+	}
+	return c.Free(c.Typed())
 }
 
 // Guarded is false: choosing only leads on to something that asks.
@@ -85,7 +112,7 @@ func (c *Choice) Update(msg tea.Msg) Outcome {
 }
 
 func (c *Choice) accept() Outcome {
-	if i := c.Index(); i >= 0 && c.Items[i].Why == "" {
+	if i := c.Index(); i >= 0 && c.Items[i].Why == "" || c.free() != "" {
 		return Accepted
 	}
 	return Open
@@ -179,7 +206,11 @@ func (c *Choice) items(r widget.Region, g theme.Glyphs) {
 	c.height = max(r.H, 1)
 	from, to := c.list.Fit(len(c.seen), c.height)
 	if len(c.seen) == 0 {
-		r.Put(0, 0, theme.Muted, "nothing has these letters")
+		text, role := "nothing has these letters", theme.Muted
+		if free := c.free(); free != "" {
+			text, role = "enter goes to "+free, theme.Text
+		}
+		r.PutCut(0, 0, r.W, role, text, g.Ellipsis)
 	}
 	keys, labels := 0, 0
 	for _, it := range c.Items {

@@ -298,5 +298,5 @@ func drawTroubled(r widget.Region, c Context, table *Instances) {
 	if bad == 0 {
 		p.State, p.Role = fmt.Sprintf("%s all %d ready", c.G.OK, len(c.Snap.Instances)), theme.OK
 	}
-	table.table(p.Draw(r, c.G), c, false)
+	table.plain(p.Draw(r, c.G), c)
 }

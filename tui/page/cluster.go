@@ -75,9 +75,8 @@ func (p *Cluster) arrange(c Context) {
 	if c.Snap.Cluster == nil {
 		return
 	}
-	for i := range c.Snap.Cluster.Events {
-		e := &c.Snap.Cluster.Events[i]
-		if p.filter == "" || strings.Contains(strings.ToLower(e.Object+" "+e.Reason+" "+e.Message), p.filter) {
+	for _, e := range c.Snap.Cluster.Events {
+		if p.filter == "" || holds(e.Object, p.filter) || holds(e.Reason, p.filter) || holds(e.Message, p.filter) {
 			p.rows = append(p.rows, e)
 		}
 	}
@@ -127,7 +126,7 @@ func (p *Cluster) drawEvents(r widget.Region, c Context) {
 	}, in.W)
 	widget.Heads(in, 0, slots, c.G)
 	if len(p.rows) == 0 {
-		hint(in, "no event is kept")
+		hint(in, p.lacking(c, "no event is kept", true))
 	}
 	for i := from; i < to; i++ {
 		e, chosen := p.rows[i], i == p.events.Cursor && p.focus == eventsPanel
@@ -144,6 +143,17 @@ func (p *Cluster) drawEvents(r widget.Region, c Context) {
 	}
 }
 
+// lacking says why something is not there.
+func (p *Cluster) lacking(c Context, otherwise string, filtered bool) string {
+	switch {
+	case c.Snap.Cluster.Partial:
+		return "asking the cluster"
+	case filtered && p.filter != "" && len(c.Snap.Cluster.Events) > 0:
+		return "no event has " + strconv.Quote(p.filter) + " in it " + c.G.Dot + " esc shows all"
+	}
+	return otherwise
+}
+
 func (p *Cluster) drawNodes(r widget.Region, c Context) {
 	nodes := c.Snap.Cluster.Nodes
 	in := widget.Panel{Title: "nodes", State: strconv.Itoa(len(nodes)), Role: theme.Muted, Note: "with pods of the service", Focus: p.focus == nodesPanel}.Draw(r, c.G)
@@ -151,7 +161,7 @@ func (p *Cluster) drawNodes(r widget.Region, c Context) {
 		return
 	}
 	if len(nodes) == 0 {
-		hint(in, "none is known")
+		hint(in, p.lacking(c, "none is known", false))
 		return
 	}
 	height := max(in.H-1, 1)

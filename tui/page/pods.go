@@ -3,9 +3,7 @@ package page
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/covetpy/covet/ops/console"
 	"github.com/covetpy/covet/tui/action"
@@ -13,20 +11,21 @@ import (
 	"github.com/covetpy/covet/tui/widget"
 )
 
-// podOrder is a way to sort pods.
-type podOrder struct {
-	name string
-	less func(a, b *console.Pod) int
-}
-
-func podOrders() []podOrder {
-	return []podOrder{
-		{"trouble first", func(a, b *console.Pod) int { return podTrouble(a) - podTrouble(b) }},
-		{"name", func(a, b *console.Pod) int { return cmp.Compare(a.Name, b.Name) }},
-		{"release", func(a, b *console.Pod) int { return cmp.Compare(a.Release, b.Release) }},
-		{"restarts", func(a, b *console.Pod) int { return cmp.Compare(b.Restarts, a.Restarts) }},
-		{"node", func(a, b *console.Pod) int { return cmp.Compare(a.Node, b.Node) }},
-		{"newest", func(a, b *console.Pod) int { return b.CreatedAt.Compare(a.CreatedAt) }},
+// podKind is how pods are listed. They come by name.
+func podKind() kindOf[console.Pod] {
+	return kindOf[console.Pod]{
+		title: "pods", noun: "pod",
+		orders: []order[console.Pod]{
+			{"trouble first", func(a, b *console.Pod) int { return podTrouble(a) - podTrouble(b) }},
+			{"name", nil},
+			{"release", byText(func(p *console.Pod) string { return p.Release })},
+			{"restarts", func(a, b *console.Pod) int { return cmp.Compare(b.Restarts, a.Restarts) }},
+			{"node", byText(func(p *console.Pod) string { return p.Node })},
+			{"newest", func(a, b *console.Pod) int { return b.CreatedAt.Compare(a.CreatedAt) }},
+		},
+		id:      func(p *console.Pod) string { return p.Name },
+		texts:   func(p *console.Pod) []string { return []string{p.Name, p.Release, p.Phase, p.Reason, p.Node, p.IP} },
+		columns: podColumns, cell: podCell,
 	}
 }
 
@@ -64,71 +63,22 @@ func podSign(p *console.Pod, c Context) sign {
 	return s
 }
 
-// Pods lists the service's pods on Kubernetes. Like Instances it draws only the rows on the screen, and sorts and filters only
-// when there is something new to sort.
-type Pods struct {
-	list   widget.List
-	height int
-	filter string
-	order  int
-	open   bool
-	zoomed bool
-	picked string
-
-	rows []*console.Pod
-	made made
-}
+// Pods lists the service's pods on Kubernetes.
+type Pods struct{ roster[console.Pod] }
 
 // NewPods makes the page.
-func NewPods() *Pods { return &Pods{} }
-
-// Filter shows only pods in which the text occurs.
-func (p *Pods) Filter(text string) { p.filter = strings.ToLower(text) }
+func NewPods() *Pods { return &Pods{roster[console.Pod]{kind: podKind()}} }
 
 func (p *Pods) arrange(c Context) {
-	want := made{c.Snap.ClusterVersion, p.filter, p.order}
-	if p.rows != nil && want == p.made {
-		return
+	if v := c.Snap.Cluster; v != nil {
+		p.roster.arrange(c.Snap.ClusterVersion, v.Pods)
 	}
-	p.made = want
-	p.rows = p.rows[:0]
-	if c.Snap.Cluster == nil {
-		return
-	}
-	pods := c.Snap.Cluster.Pods
-	p.rows = slices.Grow(p.rows, len(pods))
-	for i := range pods {
-		if p.filter == "" || podMatches(&pods[i], p.filter) {
-			p.rows = append(p.rows, &pods[i])
-		}
-	}
-	by := podOrders()[p.order].less
-	slices.SortFunc(p.rows, func(a, b *console.Pod) int { return cmp.Or(by(a, b), cmp.Compare(a.Name, b.Name)) })
-	if at := slices.IndexFunc(p.rows, func(pod *console.Pod) bool { return pod.Name == p.picked }); at >= 0 {
-		p.list.Cursor = at
-	}
-}
-
-func podMatches(p *console.Pod, filter string) bool {
-	for _, s := range []string{p.Name, p.Release, p.Phase, p.Reason, p.Node, p.IP} {
-		if strings.Contains(strings.ToLower(s), filter) {
-			return true
-		}
-	}
-	return false
-}
-
-func (p *Pods) selected(c Context) *console.Pod {
-	p.arrange(c)
-	if len(p.rows) == 0 {
-		return nil
-	}
-	return p.rows[min(max(p.list.Cursor, 0), len(p.rows)-1)]
 }
 
 // Selection is the pod under the cursor.
 func (p *Pods) Selection(c Context) action.Selection {
-	if pod := p.selected(c); pod != nil {
+	p.arrange(c)
+	if pod := p.current(); pod != nil {
 		return action.Selection{Instance: pod.Name, Release: pod.Release}
 	}
 	return action.Selection{}
@@ -137,86 +87,27 @@ func (p *Pods) Selection(c Context) action.Selection {
 // Key moves the cursor, sorts, opens and closes the detail.
 func (p *Pods) Key(key string, c Context) bool {
 	p.arrange(c)
-	switch {
-	case p.list.Key(key, len(p.rows), p.height):
-		if pod := p.selected(c); pod != nil {
-			p.picked = pod.Name
-		}
-	case key == "s":
-		p.order = (p.order + 1) % len(podOrders())
-	case key == "enter" && len(p.rows) > 0:
-		p.open = true
-	case key == "esc" && p.open:
-		p.open = false
-	case key == "z":
-		p.zoomed = !p.zoomed
-	default:
-		return false
-	}
-	return true
+	return p.key(key)
 }
 
 // Draw draws the list, with the selected pod beside it where there is room.
 func (p *Pods) Draw(r widget.Region, c Context) {
-	if Small(r) {
-		p.table(r, c)
-		return
-	}
-	if p.open && !Wide(r) {
-		drawPod(r, c, p.selected(c), true)
-		return
-	}
-	left := r
-	if Wide(r) && !p.zoomed {
-		left = r.Sub(0, 0, r.W*3/5, r.H)
-		defer drawPod(r.Sub(left.W, 0, r.W-left.W, r.H), c, p.selected(c), p.open)
-	}
-	state, role := p.counted(c)
-	foot := "s sorts " + c.G.Dot + " enter opens " + c.G.Dot + " l log " + c.G.Dot + " L all of the release " + c.G.Dot + " v the life before"
-	p.table(widget.Panel{Title: "pods", State: state, Role: role, Note: "by " + podOrders()[p.order].name, Foot: foot, Focus: true}.Draw(left, c.G), c)
-}
-
-func (p *Pods) counted(c Context) (string, theme.Role) {
 	p.arrange(c)
+	panel := widget.Panel{Foot: "s sorts " + c.G.Dot + " enter opens " + c.G.Dot + " l log " + c.G.Dot + " L all of the release " + c.G.Dot + " v the life before"}
 	if c.Snap.ClusterProblem != "" {
-		return c.G.Warn + " " + c.Snap.ClusterProblem, theme.Warn
+		panel.State, panel.Role = c.G.Warn+" "+c.Snap.ClusterProblem, theme.Warn
 	}
-	if p.filter == "" || c.Snap.Cluster == nil {
-		return strconv.Itoa(len(p.rows)), theme.Muted
-	}
-	return fmt.Sprintf("%d of %d", len(p.rows), len(c.Snap.Cluster.Pods)), theme.Muted
+	p.panes(r, c, r.W*3/5, panel, p.nothing(c), func(r widget.Region, focus bool) { drawPod(r, c, p.current(), focus) })
 }
 
-func (p *Pods) table(r widget.Region, c Context) {
-	p.arrange(c)
-	head := 1
-	if r.H < 4 {
-		head = 0
-	}
-	p.height = max(r.H-head, 1)
-	from, to := p.list.Fit(len(p.rows), p.height)
-	slots := widget.Layout(podColumns(p.rows[from:to]), r.W)
-	if head == 1 {
-		widget.Heads(r, 0, slots, c.G)
-	}
-	if len(p.rows) == 0 {
-		hint(r, p.none(c))
-	}
-	for i := from; i < to; i++ {
-		podRow(r, head+i-from, c, slots, p.rows[i], i == p.list.Cursor)
-	}
-}
-
-func (p *Pods) none(c Context) string {
+func (p *Pods) nothing(c Context) string {
 	switch {
 	case c.Snap.Cluster == nil && c.Snap.ClusterProblem != "":
 		return c.Snap.ClusterProblem
 	case c.Snap.Cluster == nil:
 		return "asking the cluster"
-	case len(c.Snap.Cluster.Pods) == 0:
-		return "no pod runs"
 	}
-	return "no pod has " + strconv.Quote(p.filter) + " in it " + c.G.Dot + " esc shows all"
+	return "no pod runs"
 }
 
 func podColumns(rows []*console.Pod) []widget.Column {
@@ -229,19 +120,6 @@ func podColumns(rows []*console.Pod) []widget.Column {
 		{Title: "", Width: 1}, {Title: "POD", Width: min(name, 40)}, {Title: "STATUS", Width: min(state, 20)}, {Title: "READY", Width: 5, Right: true, Rank: 4},
 		{Title: "RELEASE", Width: min(release, 16), Rank: 2}, {Title: "RST", Width: 4, Right: true, Rank: 3}, {Title: "TRAFFIC", Width: 7, Rank: 5},
 		{Title: "NODE", Width: min(node, 24), Rank: 6}, {Title: "AGE", Width: 6, Right: true, Rank: 5}, {Title: "REASON", Width: 16, Rank: 1, Grow: true},
-	}
-}
-
-func podRow(r widget.Region, y int, c Context, slots []widget.Slot, p *console.Pod, chosen bool) {
-	for _, slot := range slots {
-		role, text := podCell(p, slot.Title, c)
-		if slot.Title == "" && chosen {
-			role, text = theme.Accent, c.G.Select
-		}
-		slot.Cell(r, y, role, text, c.G)
-	}
-	if chosen {
-		r.Choose(y)
 	}
 }
 
@@ -346,8 +224,7 @@ func drawPodEvents(r widget.Region, y int, c Context, p *console.Pod) {
 	}
 	r.Put(0, y, theme.Muted, "events")
 	drawn := 0
-	for i := range c.Snap.Cluster.Events {
-		e := &c.Snap.Cluster.Events[i]
+	for _, e := range c.Snap.Cluster.Events {
 		if e.Object != "Pod/"+p.Name || y+1 >= r.H {
 			continue
 		}
@@ -356,7 +233,11 @@ func drawPodEvents(r widget.Region, y int, c Context, p *console.Pod) {
 		r.PutCut(0, y, r.W, eventRole(e), fmt.Sprintf("%s %s %s", since(e.At, c.Now), e.Reason, e.Message), c.G.Ellipsis)
 	}
 	if drawn == 0 {
-		r.Put(0, y+1, theme.Muted, "none is kept")
+		text := "none is kept"
+		if c.Snap.Cluster.Partial {
+			text = "asking the cluster"
+		}
+		r.Put(0, y+1, theme.Muted, text)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/covetpy/covet/ops/console"
@@ -30,7 +31,7 @@ type Feed struct {
 
 	mu    sync.Mutex
 	state *state
-	last  *Snapshot
+	last  atomic.Pointer[Snapshot]
 	focus string // the rollout whose timeline is wanted
 	fresh bool   // a new connection: the past must be asked for
 
@@ -60,14 +61,27 @@ func (f *Feed) Run(ctx context.Context) {
 	wg.Wait()
 }
 
-// Snapshot is what is known now.
+// Snapshot is what is known now, or was a moment ago: the screen does not wait for what is being folded in.
 func (f *Feed) Snapshot() *Snapshot {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.last == nil || f.last.Version != f.state.snap.Version {
-		f.last = f.state.snapshot()
+	last := f.last.Load()
+	if last != nil && !f.mu.TryLock() {
+		return last
 	}
-	return f.last
+	if last == nil {
+		f.mu.Lock()
+	}
+	defer f.mu.Unlock()
+	return f.publish()
+}
+
+// publish makes a snapshot if anything has changed. The caller holds the lock.
+func (f *Feed) publish() *Snapshot {
+	last := f.last.Load()
+	if last == nil || last.Version != f.state.snap.Version {
+		last = f.state.snapshot()
+		f.last.Store(last)
+	}
+	return last
 }
 
 // Retry connects at once instead of when the wait is over, and asks again for what is asked for only now and then.
@@ -122,13 +136,16 @@ func signal(c chan struct{}) {
 func (f *Feed) change(fold func(*state)) {
 	f.mu.Lock()
 	fold(f.state)
-	eventful := f.state.eventful
-	f.state.eventful = false
+	eventful, quiet := f.state.eventful, f.state.quiet
+	f.state.eventful, f.state.quiet = false, false
+	f.publish() // here, where nobody waits for it
 	f.mu.Unlock()
 	if eventful {
 		signal(f.ask)
 	}
-	signal(f.news)
+	if !quiet {
+		signal(f.news)
+	}
 }
 
 // notify wakes the screen, and then holds further news back for a while.

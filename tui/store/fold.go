@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 
@@ -25,6 +26,7 @@ type state struct {
 	reorder  bool // instances came or went
 	lastSeq  journal.Seq
 	eventful bool // events came since the lists were last asked for
+	quiet    bool // the last update brought nothing but a later time, which the screen takes up with its clock
 }
 
 func newState() *state {
@@ -33,11 +35,13 @@ func newState() *state {
 
 // apply folds one update that arrived at now.
 func (s *state) apply(u console.Update, now time.Time) {
+	live := s.snap.Link.State == Live
 	s.snap.Link = Link{State: Live, HeardAt: now}
 	switch {
 	case u.Event != nil:
 		s.event(*u.Event)
 	case u.Status != nil:
+		s.quiet = live && alike(s.snap.Status, u.Status)
 		s.status(u.Status)
 	case u.Instances != nil:
 		s.instances(*u.Instances)
@@ -80,6 +84,20 @@ func (s *state) status(st *console.Status) {
 	s.snap.Series.Releases = releases
 }
 
+// alike reports whether two states of the service differ in no more than their times.
+func alike(a, b *console.Status) bool {
+	return a != nil && reflect.DeepEqual(timeless(*a), timeless(*b))
+}
+
+func timeless(s console.Status) console.Status {
+	s.At, s.Traffic.At = time.Time{}, time.Time{}
+	s.Releases = slices.Clone(s.Releases)
+	for i := range s.Releases {
+		s.Releases[i].Traffic.At = time.Time{}
+	}
+	return s
+}
+
 // grow appends a point that is newer than the last. What was handed out before is never written to: an append goes
 // beyond its length.
 func grow(points []console.Point, p console.Point) []console.Point {
@@ -99,11 +117,11 @@ func (s *state) instances(u console.InstancesUpdate) {
 		s.reorder = true
 	}
 	for i := range u.Changed {
-		in := u.Changed[i]
+		in := &u.Changed[i]
 		if _, known := s.byID[in.ID]; !known {
 			s.reorder = true
 		}
-		s.byID[in.ID] = &in
+		s.byID[in.ID] = in
 		s.touched = true
 	}
 	for _, id := range u.Gone {

@@ -151,3 +151,29 @@ func TestLostKeepsValues(t *testing.T) {
 		t.Errorf("got %+v", got.Link)
 	}
 }
+
+// A status that only is later than the one before wakes nobody; the screen's own clock takes it up.
+func TestStatusThatOnlyIsLaterIsQuiet(t *testing.T) {
+	t.Parallel()
+	s := newState()
+	at := func(sec int, rate float64, problems ...string) console.Update {
+		when := t0.Add(time.Duration(sec) * time.Second)
+		return console.Update{Status: &console.Status{At: when, Problems: problems, Traffic: console.Point{At: when, RequestRate: rate},
+			Releases: []console.ReleaseStatus{{Version: "v1", Traffic: console.Point{At: when}}}}}
+	}
+	for i, c := range []struct {
+		u    console.Update
+		want bool
+	}{{at(0, 1), false}, {at(1, 1), true}, {at(2, 2), false}, {at(3, 2, "trouble"), false}, {at(4, 2, "trouble"), true}} {
+		s.quiet = false
+		s.apply(c.u, t0)
+		if s.quiet != c.want {
+			t.Errorf("%d: quiet is %v", i, s.quiet)
+		}
+	}
+	s.lost(errEnded, 1, t0)
+	s.quiet = false
+	if s.apply(at(5, 2, "trouble"), t0); s.quiet {
+		t.Error("that the connection is back is told to nobody")
+	}
+}

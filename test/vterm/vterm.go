@@ -1,16 +1,19 @@
-package tui
+// Package vterm is a terminal without a window, for tests and benchmarks of what is drawn on one.
+package vterm
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/charmbracelet/x/ansi"
 )
 
-// emulator is a terminal: it takes the bytes that a program writes and keeps the screen that a person would see. It does
+// Screen is a terminal: it takes the bytes that a program writes and keeps the screen that a person would see. It does
 // what Bubble Tea's renderer asks for and notes what it does not know.
-type emulator struct {
+type Screen struct {
 	mu       sync.Mutex
 	w, h     int
 	cells    [][]glyph
@@ -18,6 +21,7 @@ type emulator struct {
 	top, end int  // scrolling region, rows [top, end)
 	wrap     bool // the last column was written: the next glyph goes to the next row
 	saved    [2]int
+	marked   bool // a background, or the colours the other way round
 	alt      bool
 	unknown  []string
 	styles   map[string]bool // every SGR seen
@@ -28,16 +32,18 @@ type emulator struct {
 type glyph struct {
 	text string // empty: blank, or the second half of a wide one
 	half bool
+	mark bool
 }
 
-func newEmulator(w, h int) *emulator {
-	e := &emulator{styles: map[string]bool{}, parser: ansi.NewParser()}
+// New is an empty screen.
+func New(w, h int) *Screen {
+	e := &Screen{styles: map[string]bool{}, parser: ansi.NewParser()}
 	e.size(w, h)
 	e.parser.SetHandler(ansi.Handler{Print: e.print, Execute: e.execute, HandleCsi: e.csi, HandleEsc: e.esc})
 	return e
 }
 
-func (e *emulator) size(w, h int) {
+func (e *Screen) size(w, h int) {
 	e.w, e.h, e.top, e.end = w, h, 0, h
 	e.cells = make([][]glyph, h)
 	for y := range e.cells {
@@ -47,7 +53,7 @@ func (e *emulator) size(w, h int) {
 }
 
 // Write implements io.Writer.
-func (e *emulator) Write(p []byte) (int, error) {
+func (e *Screen) Write(p []byte) (int, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.bytes += len(p)
@@ -57,8 +63,8 @@ func (e *emulator) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// screen is what is to be seen, without trailing blanks.
-func (e *emulator) screen() string {
+// Text is what is to be seen, without trailing blanks.
+func (e *Screen) Text() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	lines := make([]string, e.h)
@@ -78,14 +84,14 @@ func (e *emulator) screen() string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
-// written is how many bytes have come.
-func (e *emulator) written() int {
+// Written is how many bytes have come.
+func (e *Screen) Written() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.bytes
 }
 
-func (e *emulator) print(r rune) {
+func (e *Screen) print(r rune) {
 	w := ansi.StringWidth(string(r))
 	if w == 0 {
 		if e.x > 0 {
@@ -100,9 +106,9 @@ func (e *emulator) print(r rune) {
 	if e.x+w > e.w {
 		return
 	}
-	e.put(e.x, glyph{text: string(r)})
+	e.put(e.x, glyph{text: string(r), mark: e.marked})
 	if w == 2 {
-		e.put(e.x+1, glyph{half: true})
+		e.put(e.x+1, glyph{half: true, mark: e.marked})
 	}
 	e.x += w
 	if e.x >= e.w {
@@ -110,7 +116,7 @@ func (e *emulator) print(r rune) {
 	}
 }
 
-func (e *emulator) put(x int, g glyph) {
+func (e *Screen) put(x int, g glyph) {
 	row := e.cells[e.y]
 	if row[x].half && !g.half && x > 0 {
 		row[x-1] = glyph{}
@@ -121,7 +127,7 @@ func (e *emulator) put(x int, g glyph) {
 	row[x] = g
 }
 
-func (e *emulator) feed() {
+func (e *Screen) feed() {
 	if e.y == e.end-1 {
 		e.scroll(1)
 		return
@@ -130,7 +136,7 @@ func (e *emulator) feed() {
 }
 
 // scroll moves the scrolling region up by n rows, or down by -n.
-func (e *emulator) scroll(n int) {
+func (e *Screen) scroll(n int) {
 	region := e.cells[e.top:e.end]
 	for range min(max(n, -n), len(region)) {
 		if n > 0 {
@@ -143,7 +149,7 @@ func (e *emulator) scroll(n int) {
 	}
 }
 
-func (e *emulator) execute(b byte) {
+func (e *Screen) execute(b byte) {
 	e.wrap = false
 	switch b {
 	case '\r':
@@ -158,7 +164,7 @@ func (e *emulator) execute(b byte) {
 	}
 }
 
-func (e *emulator) esc(cmd ansi.Cmd) {
+func (e *Screen) esc(cmd ansi.Cmd) {
 	switch cmd.Final() {
 	case '7':
 		e.saved = [2]int{e.x, e.y}
@@ -175,7 +181,7 @@ func (e *emulator) esc(cmd ansi.Cmd) {
 	}
 }
 
-func (e *emulator) csi(cmd ansi.Cmd, params ansi.Params) {
+func (e *Screen) csi(cmd ansi.Cmd, params ansi.Params) {
 	arg := func(i, def int) int {
 		v, _, ok := params.Param(i, def)
 		if !ok || v == 0 && def > 0 {
@@ -197,7 +203,7 @@ func (e *emulator) csi(cmd ansi.Cmd, params ansi.Params) {
 	if !e.move(cmd.Final(), arg) && !e.edit(cmd.Final(), arg) {
 		switch cmd.Final() {
 		case 'm':
-			params.ForEach(0, func(_, p int, _ bool) { e.styles[fmt.Sprint(p)] = true })
+			e.style(params)
 		case 'r':
 			e.top, e.end = arg(0, 1)-1, min(arg(1, e.h), e.h)
 			e.x, e.y = 0, e.top
@@ -208,8 +214,74 @@ func (e *emulator) csi(cmd ansi.Cmd, params ansi.Params) {
 	}
 }
 
+// style notes what the glyphs to come look like.
+func (e *Screen) style(params ansi.Params) {
+	if len(params) == 0 {
+		e.marked = false
+	}
+	skip := 0 // what belongs to the colour before it
+	params.ForEach(0, func(i, p int, _ bool) {
+		e.styles[fmt.Sprint(p)] = true
+		if skip > 0 {
+			skip--
+			return
+		}
+		switch {
+		case p == 38 || p == 48:
+			e.marked = e.marked || p == 48
+			if kind, _, ok := params.Param(i+1, 0); ok {
+				skip = map[int]int{2: 4, 5: 2}[kind]
+			}
+		case p == 7, p >= 40 && p < 48, p >= 100 && p < 108:
+			e.marked = true
+		case p == 0, p == 27, p == 49:
+			e.marked = false
+		}
+	})
+}
+
+// Marked is the row most of which is drawn on a background of its own, as the selected one is; -1 where there is none.
+func (e *Screen) Marked() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	row, most := -1, e.w/3
+	for y := range e.cells {
+		n := 0
+		for _, c := range e.cells[y] {
+			if c.mark {
+				n++
+			}
+		}
+		if n > most {
+			row, most = y, n
+		}
+	}
+	return row
+}
+
+// Unknown is what was written that this terminal does not know.
+func (e *Screen) Unknown() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.unknown)
+}
+
+// Styles are the graphic renditions that were ever asked for.
+func (e *Screen) Styles() map[string]bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return maps.Clone(e.styles)
+}
+
+// Alternate reports whether the alternate screen is shown.
+func (e *Screen) Alternate() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.alt
+}
+
 // move does what only moves the cursor.
-func (e *emulator) move(final byte, arg func(i, def int) int) bool {
+func (e *Screen) move(final byte, arg func(i, def int) int) bool {
 	n := arg(0, 1)
 	switch final {
 	case 'A':
@@ -242,7 +314,7 @@ func (e *emulator) move(final byte, arg func(i, def int) int) bool {
 }
 
 // edit does what changes cells where they are.
-func (e *emulator) edit(final byte, arg func(i, def int) int) bool {
+func (e *Screen) edit(final byte, arg func(i, def int) int) bool {
 	row := e.cells[e.y]
 	n := arg(0, 1)
 	switch final {
@@ -279,7 +351,7 @@ func (e *emulator) edit(final byte, arg func(i, def int) int) bool {
 	return true
 }
 
-func (e *emulator) erase(mode int, rows [][]glyph) {
+func (e *Screen) erase(mode int, rows [][]glyph) {
 	for y := range rows {
 		switch {
 		case mode == 2 || mode == 3 || mode == 0 && y > e.y || mode == 1 && y < e.y:
@@ -292,7 +364,7 @@ func (e *emulator) erase(mode int, rows [][]glyph) {
 	}
 }
 
-func (e *emulator) lines(final byte, n int) {
+func (e *Screen) lines(final byte, n int) {
 	top := e.top
 	if final == 'L' || final == 'M' {
 		e.top = e.y

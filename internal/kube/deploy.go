@@ -59,7 +59,7 @@ func (h *hand) putPrimary(ctx context.Context, rec record, m move) error {
 		return err
 	}
 	fresh := true
-	err := retried(ctx, "Deployment "+h.sight.stage.at.Deployment, func(ctx context.Context) error {
+	err := h.retried(ctx, "Deployment "+h.sight.stage.at.Deployment, func(ctx context.Context) error {
 		o, ok := h.sight.stage.deployment(primary)
 		if !ok || !fresh {
 			var err error
@@ -286,6 +286,9 @@ func (p *Platform) Ensure(ctx context.Context, d rollout.Desired) error {
 	}
 	return errors.Join(append(errs, h.tidy(ctx))...)
 }
+
+// Settled implements rollout.Settler.
+func (p *Platform) Settled() bool { return !p.hand.untidy() }
 
 // Observe implements rollout.Platform.
 func (p *Platform) Observe(ctx context.Context) ([]rollout.Instance, error) {

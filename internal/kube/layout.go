@@ -28,7 +28,7 @@ type layout struct {
 	shares map[string]int      // the traffic's by slot, percent
 	unsure bool                // Services or routes disagree: any slot may have traffic
 	quiet  time.Duration       // since it moved last
-	rest   bool                // no rollout is under way and nothing is kept warm
+	rest   bool                // nothing needs two Deployments, and nothing is kept warm
 	back   string              // the release that the traffic is about to go back to, or empty
 	need   int                 // instances that serve now, which whoever takes over must match
 	weight int                 // the share that the candidate is about to have

@@ -122,17 +122,19 @@ func (p *Port) state() rollout.State {
 // reload reads the journal anew, with what is found beyond it.
 func (p *Port) reload(ctx context.Context) error {
 	l := &ledger{Journal: newJournal(p.client, p.at.Deployment), records: p.records}
-	known, err := rollout.OpenKeeper(ctx, l.Journal)
-	if err != nil {
-		return err
-	}
-	found := &sight{stage: p.stage, state: known.State}
-	if err := l.discover(ctx, known.State(), found, p.who); err != nil {
-		return err
-	}
+	l.watched = p.stage.head
 	keeper, err := rollout.OpenKeeper(ctx, l)
 	if err != nil {
 		return err
+	}
+	found := &sight{stage: p.stage, state: keeper.State}
+	if err := l.discover(ctx, keeper.State(), found, p.who); err != nil {
+		return err
+	}
+	if len(l.pending()) > 0 {
+		if err := keeper.CatchUp(ctx); err != nil {
+			return err
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -399,6 +401,9 @@ func (p *Port) Verify(ctx context.Context, r rollout.Release) error {
 	}
 	if p.overtaken() && p.isDraft(r.Manifest.Workload.Record) {
 		return nil // it is made of what is there now
+	}
+	if l := p.sight.layout(now()); len(l.hosts(r.Version)) > 0 && l.slots[l.hosts(r.Version)[0]].complete {
+		return nil // it runs: nothing has to be made for it, and an emergency need not ask
 	}
 	rec, err := p.records.get(ctx, r.Manifest.Workload.Record)
 	if err != nil {

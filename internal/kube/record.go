@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -197,18 +199,21 @@ func (r *records) get(ctx context.Context, name string) (record, error) {
 
 // missing lists what a release takes its configuration from and is not there any more.
 func (r *records) missing(ctx context.Context, rec record) ([]string, error) {
-	var out []string
-	for _, c := range rec.Config {
-		name := c.Copy
-		if name == "" {
-			name = c.Name
-		}
-		_, err := r.client.on(resourceOf(c.Kind)).Get(ctx, name, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			out = append(out, c.Kind+" "+name)
-		} else if err != nil && !apierrors.IsForbidden(err) {
-			return nil, inWords(fmt.Sprintf("look for %s %s", c.Kind, name), err)
-		}
+	gone := make([]string, len(rec.Config))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, c := range rec.Config {
+		name := cmp.Or(c.Copy, c.Name)
+		group.Go(func() error {
+			_, err := r.client.on(resourceOf(c.Kind)).Get(ctx, name, metav1.GetOptions{})
+			switch {
+			case apierrors.IsNotFound(err):
+				gone[i] = c.Kind + " " + name
+			case err != nil && !apierrors.IsForbidden(err):
+				return inWords(fmt.Sprintf("look for %s %s", c.Kind, name), err)
+			}
+			return nil
+		})
 	}
-	return out, nil
+	err := group.Wait()
+	return slices.DeleteFunc(gone, func(s string) bool { return s == "" }), err
 }

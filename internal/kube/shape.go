@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/covetpy/covet/ops/console"
 	"github.com/covetpy/covet/ops/rollout"
 )
 
@@ -29,11 +28,7 @@ func (p *Port) Shape(_ context.Context, s rollout.State, r *rollout.Rollout) err
 		stable = 0
 	}
 	byNumber := r.Strategy == rollout.Canary && len(p.stage.myRoutes()) == 0
-	if (r.Strategy == rollout.Rolling || byNumber) && two && s.Active == nil {
-		return &console.Error{Code: console.CodeRefused,
-			Message: fmt.Sprintf("%s still runs in Deployment %s, and a %s needs Deployment %s for itself", s.Stable, second(p.at.Deployment), r.Strategy, p.at.Deployment),
-			Hint:    "covetctl rollout resume brings it home now, or choose --strategy blue-green"}
-	}
+	r.Settle = two && s.Stable != "" && (r.Strategy == rollout.Rolling || byNumber) // these need the primary for themselves
 	switch {
 	case r.Strategy == rollout.Rolling:
 		r.InPlace = true

@@ -112,7 +112,7 @@ func failureOf(o object) string {
 func (g *sight) layout(now time.Time) layout {
 	s := g.state()
 	pods := g.stage.pods.all()
-	l := layout{slots: map[string]workload{}, drain: drainFor, rest: s.Active == nil && s.Warm == nil}
+	l := layout{slots: map[string]workload{}, drain: drainFor, rest: atRest(s)}
 	for _, slot := range slots {
 		if o, ok := g.stage.deployment(slot); ok {
 			l.slots[slot] = g.workload(s, o, pods, slot)
@@ -133,11 +133,16 @@ func (g *sight) layout(now time.Time) layout {
 	return l
 }
 
+// atRest reports whether nothing needs two Deployments: no rollout is under way, or the one that is waits for that.
+func atRest(s rollout.State) bool {
+	return s.Warm == nil && (s.Active == nil || s.Active.Settle)
+}
+
 // heading is where the rollout under way takes the traffic: back to a release, or a share of it forward.
 func heading(s rollout.State) (back string, weight int) {
 	r := s.Active
 	switch {
-	case r == nil:
+	case r == nil, r.Settle:
 		return "", 0
 	case r.Phase == rollout.Aborting:
 		return r.From, 0

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/covetpy/covet/ops/console"
+	"github.com/covetpy/covet/ops/journal"
 	"github.com/covetpy/covet/ops/rollout"
 )
 
@@ -31,6 +33,7 @@ func (p *Port) Survey(ctx context.Context, s rollout.State, r rollout.Rollout) (
 		return v.out, err
 	}
 	v.template = rec.rendered()
+	v.settles()
 	v.howTraffic()
 	v.howItRuns(rec)
 	v.ends()
@@ -83,6 +86,27 @@ func (v *surveyor) refuse(format string, args ...any) {
 
 // beside reports whether the rollout needs two releases side by side.
 func (v *surveyor) beside() bool { return !v.r.InPlace }
+
+// settles lists what comes before the first step: what the rollout before has left in the way.
+func (v *surveyor) settles() {
+	if !v.r.Settle {
+		return
+	}
+	name, aside, stable := v.first.GetName(), second(v.first.GetName()), v.state.Stable
+	step := func(d time.Duration, touches, format string, args ...any) {
+		v.out.First = append(v.out.First, console.PlanStep{Do: "first: " + fmt.Sprintf(format, args...), Touches: touches, Duration: journal.Duration(d)})
+	}
+	if w := v.state.Warm; w != nil {
+		step(0, w.Version, "let go of %s, which is kept warm", w.Version)
+	}
+	if v.l.live(candidate) {
+		step(settleGuess, stable, "bring %s home: Deployment %s takes it over, and the traffic follows once its instances are ready", stable, name)
+	}
+	step(drainFor, aside, "remove Deployment %s when it has had no traffic for %s, and hand the Service's selector back", aside, drainFor)
+}
+
+// settleGuess is what starting pods is taken to last, for a plan's expected duration.
+const settleGuess = 5 * time.Second
 
 // howTraffic says what moves the traffic, and how exactly.
 func (v *surveyor) howTraffic() {

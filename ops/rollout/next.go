@@ -21,8 +21,11 @@ func Next(s State, seen Snapshot, now time.Time) []journal.Event {
 	if r == nil {
 		return retireWarm(s, now)
 	}
-	if r.Phase == Aborting {
+	switch r.Phase {
+	case Aborting:
 		return nextAborting(s, r, seen, now)
+	case Settling:
+		return nextSettling(s, r, seen, now)
 	}
 	if events := Judge(s, seen, now); len(events) > 0 {
 		return events
@@ -50,6 +53,25 @@ func retireWarm(s State, now time.Time) []journal.Event {
 		return nil
 	}
 	return []journal.Event{event(now, ByCovetd, WarmRetired, s.Warm.Version, nil)}
+}
+
+// nextSettling begins the first step once nothing of the rollout before is left. What does not come to rest within the deadline
+// ends the rollout before anything of it has begun.
+func nextSettling(s State, r *Rollout, seen Snapshot, now time.Time) []journal.Event {
+	if r.Paused {
+		return nil
+	}
+	if !seen.Unsettled {
+		return []journal.Event{event(now, ByCovetd, RolloutStep, r.ID, StepData{Step: 0})}
+	}
+	why, hopeless := startTrouble(r, r.From, s.Releases[r.From], seen, now)
+	if !hopeless && now.Sub(r.PhaseAt) < r.limit() {
+		return nil
+	}
+	if why == "" {
+		why = fmt.Sprintf("what the rollout before has left was not put in order within %s", journal.Duration(r.limit()))
+	}
+	return []journal.Event{event(now, ByCovetd, RolloutAborting, r.ID, AbortData{Message: why + "; nothing was begun", Automatic: true})}
 }
 
 func nextScaling(r *Rollout, seen Snapshot, now time.Time) []journal.Event {

@@ -29,6 +29,9 @@ func Wanted(s State) Target {
 }
 
 func wantActive(s State, r *Rollout, t *Target) {
+	if r.Settle {
+		return // only the stable release, until everything else is out of the way
+	}
 	candidate, stable := wantedInstances(s, r)
 	t.Instances[r.To] = candidate
 	if r.From != "" {

@@ -33,7 +33,7 @@ type driver struct {
 }
 
 func newDriver(p *Port) *driver {
-	d := &driver{port: p, lease: newLease(p.client, p.at.Deployment, p.options.Holder), ring: make(chan struct{}, 1), hurry: make(chan struct{}, 1), signals: &signals{}}
+	d := &driver{port: p, lease: newLease(p.client, p.at.Deployment, p.options.Holder), ring: make(chan struct{}, 1), hurry: make(chan struct{}, 1), signals: &signals{meter: p.meter}}
 	d.rewire()
 	return d
 }

@@ -50,6 +50,7 @@ type Port struct {
 	replaced chan struct{} // closed when the keeper and the desk are
 
 	driver *driver
+	meter  *meter
 	engine *rollout.Engine
 	around *around
 	recent recent
@@ -104,6 +105,7 @@ func (p *Port) wire(ctx context.Context) error {
 	if err := p.reload(ctx); err != nil {
 		return err
 	}
+	p.meter = newMeter(p.sight, newScraper(p.client, p.at), p.at.Metrics, p.matrix)
 	p.driver = newDriver(p)
 	return nil
 }
@@ -387,11 +389,30 @@ func (p *Port) problems() []string {
 			out = append(out, "Deployment "+p.sight.nameOf(slot)+": "+w.failure)
 		}
 	}
+	out = append(out, p.judged()...)
 	out = append(out, p.sight.drifted()...)
 	for _, w := range p.client.warnings.all() {
 		out = append(out, "the API server warns: "+w)
 	}
 	return out
+}
+
+// judged says where the judgement of the rollout under way is not by requests. Only who drives it knows.
+func (p *Port) judged() []string {
+	r := p.state().Active
+	p.driver.mu.Lock()
+	self := p.driver.self
+	p.driver.mu.Unlock()
+	if r == nil || !self || r.Weight == 0 || r.Purpose != rollout.Deploy {
+		return nil
+	}
+	if a := p.driven().Last().Health; a.Blind != "" && a.About == health.Subject(r.To, r.JudgedAt) {
+		return []string{r.To + " cannot be judged by its requests: " + a.Blind}
+	}
+	if how := p.meter.how(r); how != "" {
+		return []string{how}
+	}
+	return nil
 }
 
 // Verify implements console.Verifier: what a release needs must still be there.

@@ -11,14 +11,17 @@ import (
 	"github.com/covetpy/covet/ops/rollout"
 )
 
-// signals measures what the cluster itself can tell: pods that are ready, and restarts. It implements rollout.Signals.
+// signals measures what the cluster itself can tell, pods that are ready and restarts, and what the pods say of their requests. It
+// implements rollout.Signals.
 type signals struct {
+	meter *meter
+
 	mu    sync.Mutex
 	ready time.Time // when any instance was ready last
 }
 
 // Evidence implements rollout.Signals.
-func (m *signals) Evidence(_ context.Context, s rollout.State, instances []rollout.Instance, now time.Time) (health.Evidence, error) {
+func (m *signals) Evidence(ctx context.Context, s rollout.State, instances []rollout.Instance, now time.Time) (health.Evidence, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	ev := health.Evidence{At: now, Service: *arm("", time.Time{}, instances)}
@@ -33,6 +36,8 @@ func (m *signals) Evidence(_ context.Context, s rollout.State, instances []rollo
 		if r.From != "" {
 			ev.Stable = arm(r.From, r.JudgedAt, instances)
 		}
+		m.meter.look(ctx, r, now)
+		m.meter.add(&ev, r, r.Weight)
 	}
 	return ev, nil
 }
@@ -100,6 +105,12 @@ func (l live) Points() (console.Point, map[string]console.Point) {
 		p := by[i.Release]
 		p.At, p.Ready = total.At, p.Ready+1
 		by[i.Release] = p
+	}
+	for version, measured := range l.port.meter.points(total.At) {
+		p := by[version]
+		p.At, p.RequestRate, p.ErrorRate = measured.At, measured.RequestRate, measured.ErrorRate
+		by[version] = p
+		total.RequestRate += measured.RequestRate
 	}
 	return total, by
 }

@@ -44,6 +44,7 @@ func (p *Port) Survey(ctx context.Context, s rollout.State, r rollout.Rollout) (
 	v.dryRun(ctx, rec)
 	v.quota(ctx)
 	v.budget(ctx)
+	v.judgement(ctx)
 	v.differences(ctx)
 	for _, w := range p.client.warnings.all() {
 		v.note("the API server warns: %s", w)
@@ -179,8 +180,30 @@ func (v *surveyor) howItRuns(rec record) {
 	if !hasProbe(v.template) {
 		v.note("no container has a readiness probe: a pod counts as ready as soon as it runs")
 	}
-	if v.r.Strategy == rollout.Canary && v.r.Purpose == rollout.Deploy {
-		v.note("the cluster tells of readiness and restarts, not of requests: the candidate is judged by those alone. Ask for approval (--approve) where that is too little")
+}
+
+// judgement says what the candidate will be judged by: the pods of the stable release are asked for their metrics now.
+func (v *surveyor) judgement(ctx context.Context) {
+	if v.r.Purpose != rollout.Deploy || v.state.Stable == "" {
+		return
+	}
+	e, found := endpointOf(v.template, v.port.at.Metrics)
+	asked, answered, where, why := 0, 0, e, "nothing says where they are"
+	if found {
+		asked, answered, where, why = v.port.meter.trial(ctx, v.state.Stable)
+	}
+	const alone = "the candidate is judged by readiness and restarts alone. Ask for approval (--approve) where that is too little"
+	switch {
+	case v.port.at.Metrics == MetricsOff:
+		v.note("metrics are switched off: " + alone)
+	case asked > 0 && answered == asked:
+		v.note("the candidate is judged by its requests: all %d pods of %s that were asked show covetd's metrics (%s)", asked, v.state.Stable, where)
+	case answered > 0:
+		v.note("the candidate is judged by its requests, but only %d of %d pods of %s that were asked show covetd's metrics (%s): %s", answered, asked, v.state.Stable, where, why)
+	case e.sure && asked > 0 && why != noneShown:
+		v.note("the metrics of %s cannot be read (%s): %s. A candidate that has traffic and cannot be judged by its requests waits for approval; --metrics off judges it by readiness and restarts alone", v.state.Stable, where, why)
+	default:
+		v.note("the pods show no metrics of covetd's (%s): "+alone, why)
 	}
 }
 

@@ -27,6 +27,10 @@ type Target struct {
 	Deployment  string
 	Service     string // the Kubernetes Service in front of it; empty for those that select its pods
 	Environment string // as shown; empty for the context's name
+
+	// Metrics is where the pods show covetd's metrics: PORT, /PATH or PORT/PATH; empty for what their annotations, their ports' names
+	// and their readiness probe say; MetricsOff for nowhere.
+	Metrics string
 }
 
 // located is a Target with everything filled in.
@@ -35,6 +39,7 @@ type located struct {
 	config *rest.Config
 	user   string // the kubeconfig's name for who asks
 	server string
+	inside bool // this program runs in a pod of the cluster, and reaches the others
 }
 
 func (t Target) loader() clientcmd.ClientConfig {
@@ -73,7 +78,7 @@ func (t Target) resolve() (located, error) {
 		p.user = c.AuthInfo
 	}
 	if p.Context == "" {
-		p.Context = "in-cluster"
+		p.Context, p.inside = "in-cluster", true
 	}
 	p.Environment = cmp.Or(t.Environment, p.Context)
 	tune(cfg)

@@ -5,8 +5,13 @@ import (
 	"maps"
 	"time"
 
+	"github.com/covetpy/covet/ops/health"
 	"github.com/covetpy/covet/ops/journal"
 )
+
+// blindPatience is how long a step that is otherwise done waits for the candidate's requests to be known again. A source of
+// metrics that fails is no reason to go back, and none to go on: then a person decides.
+const blindPatience = 30 * time.Second
 
 // patience is how long a return to the stable release waits for all of its instances before it makes do with one.
 const patience = 5 * time.Second
@@ -103,10 +108,25 @@ func nextBaking(r *Rollout, seen Snapshot, now time.Time) []journal.Event {
 	if now.Sub(r.PhaseAt) < step.Bake.Std() || ready < step.Candidate || !drained(r, step, seen) {
 		return nil
 	}
-	if step.Approve {
+	blind := blindness(r, seen)
+	switch {
+	case blind != "" && now.Sub(r.PhaseAt) < step.Bake.Std()+blindPatience:
+		return nil
+	case blind != "":
+		return []journal.Event{event(now, ByCovetd, RolloutWaiting, r.ID, Note{
+			Message: fmt.Sprintf("%s cannot be judged by its requests: %s. Promote to go on without, or abort", r.To, blind)})}
+	case step.Approve:
 		return []journal.Event{event(now, ByCovetd, RolloutWaiting, r.ID, Note{Message: waitingFor(r)})}
 	}
 	return advance(r, now)
+}
+
+// blindness is why the candidate, which has traffic, cannot be judged by its requests, or nothing.
+func blindness(r *Rollout, seen Snapshot) string {
+	if r.Weight == 0 || seen.Health.About != health.Subject(r.To, r.JudgedAt) {
+		return ""
+	}
+	return seen.Health.Blind
 }
 
 // drained reports whether the surge is over: a rolling step ends only once the instance it replaced is gone.

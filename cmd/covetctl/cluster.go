@@ -124,6 +124,7 @@ func (a *app) checkCluster(ctx context.Context, t kube.Target, err error) ([]che
 	} else {
 		out = append(out, check{"controller", "ok", who + " drives", ""})
 	}
+	out = append(out, checkRoles(ctx, p))
 	missing, err := p.Check(ctx)
 	if err != nil {
 		return append(out, failed("permissions", err)), err
@@ -135,6 +136,20 @@ func (a *app) checkCluster(ctx context.Context, t kube.Target, err error) ([]che
 		out = append(out, check{"permissions", "warning", "you may not " + m, "deploy/kubernetes/controller-rbac.yaml has the Role"})
 	}
 	return out, nil
+}
+
+// checkRoles says which roles the caller has, by whom they are given.
+func checkRoles(ctx context.Context, p *kube.Port) check {
+	all, own, err := p.Roles(ctx)
+	switch {
+	case err != nil:
+		return failed("roles", err)
+	case len(all) == 0:
+		return check{"roles", "ok", "none are given out: whoever the API server lets change the service may decide everything", ""}
+	case len(own) == 0:
+		return check{"roles", "warning", p.Who() + " has none; they are: " + all.Describe(), "ConfigMap " + kube.RolesObject + " gives them out"}
+	}
+	return check{"roles", "ok", fmt.Sprintf("%s is %v; they are: %s", p.Who(), own, all.Describe()), ""}
 }
 
 // driver is a Port that may have to carry out itself what was asked for.

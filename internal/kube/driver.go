@@ -344,7 +344,7 @@ func (p *Port) letGo(ctx context.Context) error {
 		if s.Active != nil || s.Warm == nil {
 			return nil, nil
 		}
-		return []journal.Event{journal.New(now(), p.who, rollout.WarmRetired, s.Warm.Version, nil)}, nil
+		return []journal.Event{journal.New(now(), p.caller.Name, rollout.WarmRetired, s.Warm.Version, nil)}, nil
 	})
 	return err
 }

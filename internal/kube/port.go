@@ -40,7 +40,8 @@ type Port struct {
 	hand    *hand
 	records *records
 	ledger  *ledger
-	who     string
+	caller  console.Caller
+	roles   *rolesKeeper
 	matrix  health.Matrix
 
 	mu     sync.Mutex
@@ -81,12 +82,14 @@ func Open(ctx context.Context, t Target, o Options) (*Port, error) {
 		o.Holder = fmt.Sprintf("covetctl %s %d", host, os.Getpid())
 	}
 	p := &Port{target: t, options: o, client: c, matrix: health.DefaultMatrix()}
-	asked := make(chan string, 1)
+	p.roles = &rolesKeeper{client: c}
+	asked := make(chan console.Caller, 1)
+	go func() { _, _ = p.roles.get(ctx) }() // who needs the answer asks again, and is told what is wrong
 	go func() { asked <- c.whoami(ctx, at.user) }()
 	if p.stage, err = openStage(ctx, c, at); err != nil {
 		return nil, err
 	}
-	p.at, p.who = p.stage.at, <-asked
+	p.at, p.caller = p.stage.at, <-asked
 	p.ctx, p.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := p.wire(ctx); err != nil {
 		p.stop()
@@ -130,7 +133,7 @@ func (p *Port) reload(ctx context.Context) error {
 		return err
 	}
 	found := &sight{stage: p.stage, state: keeper.State}
-	if err := l.discover(ctx, keeper.State(), found, p.who); err != nil {
+	if err := l.discover(ctx, keeper.State(), found, p.caller.Name); err != nil {
 		return err
 	}
 	if len(l.pending()) > 0 {
@@ -146,7 +149,7 @@ func (p *Port) reload(ctx context.Context) error {
 	}
 	p.replaced = make(chan struct{})
 	p.desk = &console.Desk{
-		Keeper: keeper, Live: live{p}, Verifier: p, Surveyor: p, Recorder: p, Matrix: p.matrix, Log: p.options.Log,
+		Keeper: keeper, Live: live{p}, Verifier: p, Surveyor: p, Recorder: p, Matrix: p.matrix, Log: p.options.Log, Roles: p.roles.get,
 		Info: console.Info{Service: p.at.Deployment, Environment: p.at.Environment, Platform: "kubernetes", Version: p.options.Version},
 	}
 	if p.driver != nil {
@@ -290,7 +293,7 @@ func (p *Port) resumeEnd(ctx context.Context, out any) error {
 // give gives a command to the desk; once more where the journal turned out to know better what runs.
 func (p *Port) give(ctx context.Context, op console.Op, body []byte) (any, error) {
 	for range 3 {
-		answer, err := p.current().Do(ctx, p.who, op, body)
+		answer, err := p.current().Do(ctx, p.caller, op, body)
 		var known *console.Error
 		if err == nil || !errors.As(err, &known) || known.Code != console.CodeInternal || !p.overtaken() {
 			return answer, err
@@ -452,7 +455,7 @@ func (p *Port) Where() string {
 }
 
 // Who is whom the API server takes the caller for.
-func (p *Port) Who() string { return p.who }
+func (p *Port) Who() string { return p.caller.Name }
 
 // Unfinished says what nobody carries out once this program has ended, or nothing.
 func (p *Port) Unfinished() string {

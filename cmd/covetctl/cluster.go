@@ -19,36 +19,51 @@ import (
 
 // clusterFlags say which service on Kubernetes is meant.
 type clusterFlags struct {
-	platform, kubeconfig, context, namespace, deployment, service string
+	target, platform, kubeconfig, context, namespace, deployment, service, router, metrics string
 }
 
 func (a *app) clusterFlags(c *cobra.Command) {
 	f, v := c.PersistentFlags(), &a.flags.cluster
+	f.StringVar(&v.target, "target", "", "a service of covetctl.yaml, by its name there (env COVET_TARGET)")
 	f.StringVar(&v.platform, "platform", "", "local or kubernetes (env COVET_PLATFORM; default by the flags below)")
 	f.StringVar(&v.kubeconfig, "kubeconfig", "", "kubernetes: the kubeconfig (env KUBECONFIG)")
 	f.StringVar(&v.context, "context", "", "kubernetes: the context in it (env COVET_CONTEXT)")
 	f.StringVar(&v.namespace, "namespace", "", "kubernetes: the namespace (env COVET_NAMESPACE)")
 	f.StringVar(&v.deployment, "deployment", "", "kubernetes: the Deployment that is the service (env COVET_DEPLOYMENT)")
 	f.StringVar(&v.service, "service", "", "kubernetes: the Service before it (env COVET_SERVICE)")
+	f.StringVar(&v.router, "router", "", "kubernetes: what splits the traffic: "+strings.Join(kube.RouterNames(), ", ")+" (env COVET_ROUTER; default what is there)")
+	f.StringVar(&v.metrics, "metrics", "", "kubernetes: where the pods show covetd's metrics: PORT, PORT/PATH or off (env COVET_METRICS; default by their annotations)")
+	must(c.RegisterFlagCompletionFunc("router", cobra.FixedCompletions(kube.RouterNames(), cobra.ShellCompDirectiveNoFileComp)))
 	must(c.RegisterFlagCompletionFunc("platform", cobra.FixedCompletions([]string{"local", "kubernetes"}, cobra.ShellCompDirectiveNoFileComp)))
 }
 
-// target is the service on Kubernetes that is meant, if one is.
+// target is the service on Kubernetes that is meant, if one is: by the flags, else the environment, else covetctl.yaml.
 func (a *app) target() (kube.Target, bool, error) {
 	v := a.flags.cluster
-	t := kube.Target{
-		Kubeconfig: v.kubeconfig, Context: cmp.Or(v.context, a.env("COVET_CONTEXT")), Namespace: cmp.Or(v.namespace, a.env("COVET_NAMESPACE")),
-		Deployment: cmp.Or(v.deployment, a.env("COVET_DEPLOYMENT")), Service: cmp.Or(v.service, a.env("COVET_SERVICE")),
-		Environment: a.env("COVET_ENVIRONMENT"),
+	saved, err := a.saved()
+	if err != nil {
+		return kube.Target{}, false, err
 	}
-	switch platform := cmp.Or(v.platform, a.env("COVET_PLATFORM")); platform {
+	t := kube.Target{
+		Kubeconfig:  cmp.Or(v.kubeconfig, saved.Kubeconfig),
+		Context:     cmp.Or(v.context, a.env("COVET_CONTEXT"), saved.Context),
+		Namespace:   cmp.Or(v.namespace, a.env("COVET_NAMESPACE"), saved.Namespace),
+		Deployment:  cmp.Or(v.deployment, a.env("COVET_DEPLOYMENT"), saved.Deployment),
+		Service:     cmp.Or(v.service, a.env("COVET_SERVICE"), saved.Service),
+		Router:      cmp.Or(v.router, a.env("COVET_ROUTER"), saved.Router),
+		Metrics:     cmp.Or(v.metrics, a.env("COVET_METRICS"), saved.Metrics),
+		Environment: cmp.Or(a.env("COVET_ENVIRONMENT"), saved.Environment),
+	}
+	local := a.flags.socket != "" || a.flags.dataDir != ""
+	a.flags.socket, a.flags.dataDir = cmp.Or(a.flags.socket, saved.Socket), cmp.Or(a.flags.dataDir, saved.DataDir)
+	switch platform := cmp.Or(v.platform, a.env("COVET_PLATFORM"), saved.Platform); platform {
 	case "kubernetes":
 		return t, true, nil
 	case "local":
 		return t, false, nil
 	case "":
-		named := v.kubeconfig != "" || t.Context != "" || t.Namespace != "" || t.Deployment != ""
-		return t, named && a.flags.socket == "" && a.flags.dataDir == "", nil
+		named := t.Kubeconfig != "" || t.Context != "" || t.Namespace != "" || t.Deployment != ""
+		return t, named && !local, nil
 	default:
 		return t, false, usage("--platform %q: choose local or kubernetes", platform)
 	}

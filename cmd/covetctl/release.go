@@ -127,7 +127,7 @@ func (p *page) release(r rollout.Release) {
 	}
 }
 
-func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 func (a *app) releaseRemove() *cobra.Command {
 	var in console.Target

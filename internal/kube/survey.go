@@ -117,6 +117,9 @@ func (v *surveyor) howTraffic() {
 		v.refuse("no Service in namespace %s selects the pods of Deployment %s, so nothing can split its traffic: choose --strategy rolling", v.port.at.Namespace, v.first.GetName())
 		return
 	}
+	if asked := v.port.at.Router; asked != "" && !strings.EqualFold(asked, routerService) && len(v.port.stage.myRoutes()) == 0 && v.beside() {
+		v.refuse("router %s was asked for, and none leads to the Services of Deployment %s", asked, v.first.GetName())
+	}
 	switch {
 	case v.r.InPlace:
 		v.note("Kubernetes replaces the pods itself, by the Deployment's own rolling update; the traffic follows the pods that are ready")

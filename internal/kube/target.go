@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,6 +32,32 @@ type Target struct {
 	// Metrics is where the pods show covetd's metrics: PORT, /PATH or PORT/PATH; empty for what their annotations, their ports' names
 	// and their readiness probe say; MetricsOff for nowhere.
 	Metrics string
+
+	// Router is what splits the traffic, one of RouterNames; empty for what is there.
+	Router string
+}
+
+// routerService asks for the Services' selectors alone: a canary's share is then its number of instances.
+const routerService = "service"
+
+// RouterNames are what Target.Router may be.
+func RouterNames() []string {
+	out := []string{routerService}
+	for _, d := range dialects {
+		out = append(out, strings.ToLower(d.kind))
+	}
+	return out
+}
+
+// check refuses what no cluster could make sense of.
+func (t Target) check() error {
+	if t.Router != "" && !slices.Contains(RouterNames(), strings.ToLower(t.Router)) {
+		return &console.Error{Code: console.CodeUsage, Message: fmt.Sprintf("router %q: choose one of %s", t.Router, strings.Join(RouterNames(), ", "))}
+	}
+	if err := ParseMetrics(t.Metrics); err != nil {
+		return &console.Error{Code: console.CodeUsage, Message: err.Error()}
+	}
+	return nil
 }
 
 // located is a Target with everything filled in.
@@ -57,6 +84,9 @@ var (
 
 // resolve reads the kubeconfig, or the pod's own service account where there is none.
 func (t Target) resolve() (located, error) {
+	if err := t.check(); err != nil {
+		return located{}, err
+	}
 	reading.Lock() // client-go keeps defaults of all kubeconfigs in one place
 	defer reading.Unlock()
 	quiet.Do(func() { klog.SetLogger(logr.Discard()) }) // it would write its own troubles over the console

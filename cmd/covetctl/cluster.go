@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,6 +21,7 @@ import (
 // clusterFlags say which service on Kubernetes is meant.
 type clusterFlags struct {
 	target, platform, kubeconfig, context, namespace, deployment, service, router, metrics string
+	keepReleases                                                                           int
 }
 
 func (a *app) clusterFlags(c *cobra.Command) {
@@ -32,6 +34,8 @@ func (a *app) clusterFlags(c *cobra.Command) {
 	f.StringVar(&v.deployment, "deployment", "", "kubernetes: the Deployment that is the service (env COVET_DEPLOYMENT)")
 	f.StringVar(&v.service, "service", "", "kubernetes: the Service before it (env COVET_SERVICE)")
 	f.StringVar(&v.router, "router", "", "kubernetes: what splits the traffic: "+strings.Join(kube.RouterNames(), ", ")+" (env COVET_ROUTER; default what is there)")
+	f.IntVar(&v.keepReleases, "keep-releases", 0, "kubernetes: how many releases are kept after a rollout (env COVET_KEEP_RELEASES; default 20; -1 for all)")
+	f.Lookup("keep-releases").DefValue = ""
 	f.StringVar(&v.metrics, "metrics", "", "kubernetes: where the pods show covetd's metrics: PORT, PORT/PATH or off (env COVET_METRICS; default by their annotations)")
 	must(c.RegisterFlagCompletionFunc("router", cobra.FixedCompletions(kube.RouterNames(), cobra.ShellCompDirectiveNoFileComp)))
 	must(c.RegisterFlagCompletionFunc("platform", cobra.FixedCompletions([]string{"local", "kubernetes"}, cobra.ShellCompDirectiveNoFileComp)))
@@ -53,6 +57,12 @@ func (a *app) target() (kube.Target, bool, error) {
 		Router:      cmp.Or(v.router, a.env("COVET_ROUTER"), saved.Router),
 		Metrics:     cmp.Or(v.metrics, a.env("COVET_METRICS"), saved.Metrics),
 		Environment: cmp.Or(a.env("COVET_ENVIRONMENT"), saved.Environment),
+	}
+	t.Keep = cmp.Or(v.keepReleases, saved.KeepReleases)
+	if text := a.env("COVET_KEEP_RELEASES"); v.keepReleases == 0 && text != "" {
+		if t.Keep, err = strconv.Atoi(text); err != nil {
+			return t, false, usage("COVET_KEEP_RELEASES %q is not a number", text)
+		}
 	}
 	local := a.flags.socket != "" || a.flags.dataDir != ""
 	a.flags.socket, a.flags.dataDir = cmp.Or(a.flags.socket, saved.Socket), cmp.Or(a.flags.dataDir, saved.DataDir)

@@ -36,6 +36,8 @@ type savedTarget struct {
 	Router      string `json:"router,omitempty"`
 	Metrics     string `json:"metrics,omitempty"`
 	Environment string `json:"environment,omitempty"`
+
+	KeepReleases int `json:"keepReleases,omitempty"`
 }
 
 // targetsPath is where the file is, and whether somebody named it.

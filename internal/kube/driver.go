@@ -124,6 +124,9 @@ func (d *driver) run(ctx context.Context) {
 		}
 		d.fence(ctx, displaced)
 		d.drive(ctx, false)
+		if !d.busy() && ctx.Err() == nil {
+			d.port.prune(ctx)
+		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -50,11 +50,12 @@ type Port struct {
 
 	replaced chan struct{} // closed when the keeper and the desk are
 
-	driver *driver
-	meter  *meter
-	engine *rollout.Engine
-	around *around
-	recent recent
+	driver  *driver
+	meter   *meter
+	sweeper *sweeper
+	engine  *rollout.Engine
+	around  *around
+	recent  recent
 
 	ctx     context.Context // of everything in the background
 	stop    context.CancelFunc
@@ -103,6 +104,7 @@ func Open(ctx context.Context, t Target, o Options) (*Port, error) {
 // wire puts the parts together.
 func (p *Port) wire(ctx context.Context) error {
 	p.records = newRecords(p.client, p.at.Deployment)
+	p.sweeper = &sweeper{port: p, age: youngest}
 	p.sight = &sight{stage: p.stage, state: p.state}
 	p.hand = &hand{sight: p.sight, records: p.records}
 	if err := p.reload(ctx); err != nil {
@@ -149,7 +151,7 @@ func (p *Port) reload(ctx context.Context) error {
 	}
 	p.replaced = make(chan struct{})
 	p.desk = &console.Desk{
-		Keeper: keeper, Live: live{p}, Verifier: p, Surveyor: p, Recorder: p, Matrix: p.matrix, Log: p.options.Log, Roles: p.roles.get,
+		Keeper: keeper, Live: live{p}, Verifier: p, Surveyor: p, Recorder: p, Sweeper: p.sweeper, Matrix: p.matrix, Log: p.options.Log, Roles: p.roles.get,
 		Info: console.Info{Service: p.at.Deployment, Environment: p.at.Environment, Platform: "kubernetes", Version: p.options.Version},
 	}
 	if p.driver != nil {
@@ -252,6 +254,11 @@ func (p *Port) Do(ctx context.Context, op console.Op, in, out any) error {
 	answer, err := p.give(ctx, op, body)
 	if err != nil {
 		return inWords(string(op), err)
+	}
+	if _, ok := answer.(console.Ack); ok && op == console.PruneReleases {
+		if err := p.sweeper.sweep(ctx); err != nil {
+			return inWords(string(op), err)
+		}
 	}
 	if ack, ok := answer.(console.Ack); ok && ack.Rollout != nil {
 		if err := p.reach(ctx, ack.Seq); err != nil {

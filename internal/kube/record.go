@@ -179,13 +179,9 @@ func (r *records) get(ctx context.Context, name string) (record, error) {
 	if err != nil {
 		return record{}, inWords("read the release's record "+name, err)
 	}
-	text, _, err := unstructured.NestedString(o.Object, "data", "record.json")
+	rec, err := recordOf(o)
 	if err != nil {
-		return record{}, fmt.Errorf("read the release's record %s: %w", name, err)
-	}
-	var rec record
-	if err := unmarshal([]byte(text), &rec); err != nil {
-		return record{}, fmt.Errorf("read the release's record %s: %w", name, err)
+		return record{}, err
 	}
 	if rec.name(r.deployment) != name {
 		return record{}, &console.Error{Code: console.CodeRefused, Message: "the release's record " + name + " is not what it was: its content has another hash",
@@ -194,6 +190,19 @@ func (r *records) get(ctx context.Context, name string) (record, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.known[name] = rec
+	return rec, nil
+}
+
+// recordOf is the record that a ConfigMap holds.
+func recordOf(o object) (record, error) {
+	var rec record
+	text, _, err := unstructured.NestedString(o.Object, "data", "record.json")
+	if err == nil {
+		err = unmarshal([]byte(text), &rec)
+	}
+	if err != nil {
+		return record{}, fmt.Errorf("read the release's record %s: %w", o.GetName(), err)
+	}
 	return rec, nil
 }
 

@@ -45,6 +45,7 @@ func (p *Port) Survey(ctx context.Context, s rollout.State, r rollout.Rollout) (
 	v.quota(ctx)
 	v.budget(ctx)
 	v.judgement(ctx)
+	v.forgets()
 	v.differences(ctx)
 	for _, w := range p.client.warnings.all() {
 		v.note("the API server warns: %s", w)
@@ -182,6 +183,18 @@ func (v *surveyor) howItRuns(rec record) {
 	}
 	if !hasProbe(v.template) {
 		v.note("no container has a readiness probe: a pod counts as ready as soon as it runs")
+	}
+}
+
+// forgets says which releases are beyond those that are kept once the rollout has succeeded.
+func (v *surveyor) forgets() {
+	if v.port.at.Keep < 0 || v.r.Purpose != rollout.Deploy {
+		return
+	}
+	after := v.state
+	after.Stable, after.Previous, after.Warm, after.Active = v.r.To, v.r.From, nil, nil
+	if gone := rollout.Superfluous(after, v.port.at.keep()); len(gone) > 0 {
+		v.note("%d releases are kept: afterwards %s will be forgotten, with what only they are configured by", v.port.at.keep(), strings.Join(gone, ", "))
 	}
 }
 

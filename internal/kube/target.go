@@ -33,6 +33,9 @@ type Target struct {
 	// and their readiness probe say; MetricsOff for nowhere.
 	Metrics string
 
+	// Keep is how many releases are kept, beside those that a rollback may need: 0 for console.KeepReleases, less for all.
+	Keep int
+
 	// Router is what splits the traffic, one of RouterNames; empty for what is there.
 	Router string
 }

@@ -47,6 +47,7 @@ type Desk struct {
 	Verifier Verifier // nil likewise
 	Surveyor Surveyor // nil where the platform does exactly as it is told
 	Recorder Recorder // nil where a request to record a release says all of it
+	Sweeper  Sweeper  // nil where a release is nothing but its record
 	Info     Info
 	Matrix   health.Matrix
 	Burn     func(now time.Time) []Burn               // nil likewise
@@ -107,6 +108,7 @@ type command func(d *Desk, ctx context.Context, s rollout.State, who string, bod
 var commands = map[Op]command{
 	AddRelease:    (*Desk).addRelease,
 	RemoveRelease: (*Desk).removeRelease,
+	PruneReleases: (*Desk).pruneReleases,
 	StartRollout:  (*Desk).startRollout,
 	PauseRollout:  (*Desk).pauseRollout,
 	ResumeRollout: (*Desk).resumeRollout,

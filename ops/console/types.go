@@ -37,6 +37,7 @@ const (
 const (
 	AddRelease    Op = "release.add"     // AddReleaseRequest → rollout.Release
 	RemoveRelease Op = "release.remove"  // Target → Ack
+	PruneReleases Op = "release.prune"   // PruneRequest → Ack or Plan
 	StartRollout  Op = "rollout.start"   // StartRequest → Ack or Plan
 	PauseRollout  Op = "rollout.pause"   // Target → Ack
 	ResumeRollout Op = "rollout.resume"  // Target → Ack

@@ -18,8 +18,10 @@ type workload struct {
 	current  bool   // the controller has seen the newest spec
 	complete bool   // all its pods are of its template and ready, and no others are left
 	paused   bool
-	failure  string // why it cannot go on, in the controller's own words
-	theirs   bool   // somebody else has changed its template since Covet wrote it, or Covet never did
+	minReady time.Duration // a pod counts once it has been ready for so long
+	failure  string        // why it cannot go on, in the controller's own words
+	named    string        // the release that Covet named in its template, whatever has become of that
+	theirs   bool          // somebody else has changed its template since Covet wrote it, or Covet never did
 }
 
 // layout is where the releases are, and where the traffic goes.
@@ -83,6 +85,8 @@ func place(l layout, want rollout.Desired) ([]move, error) {
 		switch hosts := l.hosts(version); {
 		case w.InPlace:
 			out = append(out, l.inPlace(version)...)
+		case len(hosts) == 0 && l.tampered(version):
+			out = append(out, move{put, candidate, version, max(l.slots[candidate].replicas, l.wanted(version, w))})
 		case len(hosts) == 0:
 			slot := l.free(want)
 			if slot == "" {
@@ -126,6 +130,12 @@ func (l layout) inPlace(version string) []move {
 		return nil
 	}
 	return []move{{put, slot, version, l.slots[slot].replicas}}
+}
+
+// tampered reports whether the second Deployment, which is Covet's own, was made for the release and changed by another since.
+func (l layout) tampered(version string) bool {
+	w, there := l.slots[candidate]
+	return there && w.version == "" && w.named == version
 }
 
 // undo is the release that a Deployment returns to which was left with another: a rolling update that could not be finished.

@@ -17,7 +17,10 @@ func (p *Port) Shape(_ context.Context, s rollout.State, r *rollout.Rollout) err
 	_, two := l.slots[candidate]
 	if r.Purpose == rollout.Rollback {
 		r.InPlace = !hosted && !two
-		r.Steps = []rollout.Step{{Weight: 100, Candidate: max(n, 1)}}
+		if !r.InPlace {
+			n = max(n, 1)
+		}
+		r.Steps = []rollout.Step{{Weight: 100, Candidate: n}} // none where it is scaled to 0: the template alone goes back
 		return nil
 	}
 	if to.Manifest.Instances > 0 {
@@ -32,7 +35,7 @@ func (p *Port) Shape(_ context.Context, s rollout.State, r *rollout.Rollout) err
 	switch {
 	case r.Strategy == rollout.Rolling:
 		r.InPlace = true
-		r.Steps = rollout.NativeSteps(r.Tuning, max(n, 1))
+		r.Steps = rollout.NativeSteps(r.Tuning, n)
 	case byNumber:
 		r.Steps = rollout.RatioSteps(r.Tuning, stable, max(n, 1))
 	default:

@@ -49,7 +49,7 @@ func versionOf(s rollout.State, hash, named string) string {
 // workload is one Deployment as it is.
 func (g *sight) workload(s rollout.State, o object, pods []*corev1.Pod, slot string) workload {
 	t := templateOf(o)
-	w := workload{hash: t.hash(), replicas: 1}
+	w := workload{hash: t.hash(), replicas: 1, named: t.version()}
 	w.version = versionOf(s, w.hash, t.version())
 	m, marked := markOf(o.GetAnnotations())
 	if marked && w.version == "" && m.Hash == w.hash {
@@ -67,8 +67,9 @@ func (g *sight) workload(s rollout.State, o object, pods []*corev1.Pod, slot str
 	w.current = status("observedGeneration") >= o.GetGeneration()
 	n := int64(w.replicas)
 	w.complete = w.current && status("replicas") == n && status("updatedReplicas") == n && status("readyReplicas") == n
+	w.minReady = minReady(o)
 	for _, p := range pods {
-		if slotOf(p) == slot && isReady(p) {
+		if slotOf(p) == slot && readyFor(p, now()) >= w.minReady {
 			w.ready++
 		}
 	}
@@ -88,6 +89,20 @@ func slotOf(p *corev1.Pod) string {
 func isReady(p *corev1.Pod) bool {
 	c := condition(p, corev1.PodReady)
 	return c != nil && c.Status == corev1.ConditionTrue && p.DeletionTimestamp == nil
+}
+
+// minReady is how long a pod must have been ready before it counts.
+func minReady(o object) time.Duration {
+	n, _, _ := unstructured.NestedInt64(o.Object, "spec", "minReadySeconds")
+	return time.Duration(n) * time.Second
+}
+
+// readyFor is how long a pod has been ready; less than nothing where it is not.
+func readyFor(p *corev1.Pod, now time.Time) time.Duration {
+	if !isReady(p) {
+		return -1
+	}
+	return max(0, now.Sub(condition(p, corev1.PodReady).LastTransitionTime.Time))
 }
 
 // failureOf is why the Deployment's controller cannot go on.
@@ -320,7 +335,7 @@ func (g *sight) hashOf(set object) string {
 // instances lists the pods, and what should be a pod and is not.
 func (g *sight) instances(l layout) []rollout.Instance {
 	var out []rollout.Instance
-	pods := map[string]int{} // by slot, of the template's own release
+	pods, at := map[string]int{}, now() // by slot, of the template's own release
 	for _, p := range g.stage.pods.all() {
 		version := g.versionOfPod(p)
 		slot := slotOf(p)
@@ -328,6 +343,9 @@ func (g *sight) instances(l layout) []rollout.Instance {
 			pods[slot]++
 		}
 		i := observe(p, version)
+		if least := l.slots[slot].minReady; i.State == rollout.Ready && version == l.slots[slot].version && readyFor(p, at) < least {
+			i.State, i.Reason = rollout.Starting, fmt.Sprintf("it is ready, and counts once it has been for %s (minReadySeconds)", least)
+		}
 		if f := l.slots[slot].failure; f != "" && version == l.slots[slot].version && (i.State == rollout.Starting || i.State == rollout.BackOff) {
 			i.Reason, i.StartFailures = i.Reason+" ("+f+")", max(i.StartFailures, 2)
 		}

@@ -168,7 +168,10 @@ func (v *surveyor) howItRuns(rec record) {
 	if v.l.slots[primary].paused {
 		v.note("Deployment %s is paused: it is let go in the same write that changes it", v.first.GetName())
 	}
-	if n == 0 {
+	switch {
+	case n == 0 && v.beside() && v.r.Purpose == rollout.Deploy && !v.l.live(candidate):
+		v.refuse("Deployment %s is scaled to 0, so there is no traffic to move: choose --strategy rolling", v.first.GetName())
+	case n == 0:
 		v.note("Deployment %s is scaled to 0: nothing serves", v.first.GetName())
 	}
 	for _, name := range slices.Sorted(mapKeys(rec.Template.images())) {

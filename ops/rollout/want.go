@@ -97,7 +97,7 @@ func split(r *Rollout) Weights {
 func Desire(s State, t Target) Desired {
 	d := Desired{}
 	for version, n := range t.Instances {
-		if r, ok := s.Releases[version]; ok && n > 0 {
+		if r, ok := s.Releases[version]; ok && (n > 0 || version == t.InPlace) {
 			d[version] = Want{Release: r, Instances: n, InPlace: version == t.InPlace}
 		}
 	}

@@ -92,7 +92,8 @@ func (m mark) String() string {
 // theirs reports whether somebody else changed since what was written in the same turn.
 func (m mark) theirs(turn, hash string) bool { return m.Turn == turn && m.Hash != hash }
 
-// addresses counts the ready addresses that EndpointSlices hold for a Service.
+// addresses counts the ready pods that EndpointSlices hold for a Service: by their names, since a pod may have two addresses, and
+// two pods of a node's own network one.
 func addresses(all []*discoveryv1.EndpointSlice, service string) int {
 	seen := map[string]bool{}
 	for _, e := range all {
@@ -101,6 +102,10 @@ func addresses(all []*discoveryv1.EndpointSlice, service string) int {
 		}
 		for _, p := range e.Endpoints {
 			if p.Conditions.Ready != nil && !*p.Conditions.Ready {
+				continue
+			}
+			if p.TargetRef != nil {
+				seen[p.TargetRef.Name] = true
 				continue
 			}
 			for _, a := range p.Addresses {

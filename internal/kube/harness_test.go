@@ -132,7 +132,14 @@ func (w *world) applyAs(who, manifest string) object {
 	if err := unmarshal(raw, &o.Object); err != nil {
 		w.t.Fatal(err)
 	}
-	out, err := w.client.on(kindsOf[o.GetKind()]).Apply(w.t.Context(), o.GetName(), o, metav1.ApplyOptions{FieldManager: who, Force: true})
+	var out object
+	err = nil
+	for deadline := time.Now().Add(patient); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		out, err = w.client.on(kindsOf[o.GetKind()]).Apply(w.t.Context(), o.GetName(), o, metav1.ApplyOptions{FieldManager: who, Force: true})
+		if !apierrors.IsNotFound(err) { // a cluster that has just begun may not serve the routes' kinds yet
+			break
+		}
+	}
 	if err != nil {
 		w.t.Fatalf("apply %s %s: %v", o.GetKind(), o.GetName(), err)
 	}

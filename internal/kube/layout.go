@@ -87,6 +87,8 @@ func place(l layout, want rollout.Desired) ([]move, error) {
 			out = append(out, l.inPlace(version)...)
 		case len(hosts) == 0 && l.tampered(version):
 			out = append(out, move{put, candidate, version, max(l.slots[candidate].replicas, l.wanted(version, w))})
+		case len(hosts) == 0 && l.displaced(version, want):
+			out = append(out, move{put, primary, version, l.slots[primary].replicas})
 		case len(hosts) == 0:
 			slot := l.free(want)
 			if slot == "" {
@@ -136,6 +138,14 @@ func (l layout) inPlace(version string) []move {
 func (l layout) tampered(version string) bool {
 	w, there := l.slots[candidate]
 	return there && w.version == "" && w.named == version
+}
+
+// displaced reports whether the traffic is to go back to a release that somebody else has put another in the place of: whoever
+// asked to go back overrules them, once.
+func (l layout) displaced(version string, want rollout.Desired) bool {
+	w, there := l.slots[primary]
+	_, needed := want[w.version]
+	return version == l.back && there && w.theirs && !needed
 }
 
 // undo is the release that a Deployment returns to which was left with another: a rolling update that could not be finished.

@@ -76,7 +76,13 @@ func newWorld(t *testing.T) *world {
 func newWorldOf(t *testing.T, manifests ...string) *world {
 	t.Helper()
 	t.Parallel()
-	w := &world{t: t, kubeconfig: testCluster(t)}
+	return worldIn(t, testCluster(t), manifests...)
+}
+
+// worldIn is newWorldOf in another cluster.
+func worldIn(t *testing.T, kubeconfig string, manifests ...string) *world {
+	t.Helper()
+	w := &world{t: t, kubeconfig: kubeconfig}
 	w.namespace = fmt.Sprintf("t%d-%d", os.Getpid(), time.Now().UnixNano()%1e9)
 	at, err := Target{Kubeconfig: w.kubeconfig, Namespace: w.namespace}.resolve()
 	if err != nil {

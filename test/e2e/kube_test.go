@@ -195,7 +195,11 @@ func TestKubernetesDriversKilledAgainAndAgain(t *testing.T) {
 			t.Fatalf("it does not get on: %d kills, %+v", kills, st.Rollout)
 		}
 		run := s.driver(st)
-		if s.runUntilKilled(run, 200*time.Millisecond+time.Duration(rand.IntN(2300))*time.Millisecond) {
+		longest := 2300
+		if st.Rollout == nil || st.Rollout.Phase == rollout.Settling {
+			longest = 12_000 // a Deployment must have been without traffic for five seconds before one and the same driver removes it
+		}
+		if s.runUntilKilled(run, 200*time.Millisecond+time.Duration(rand.IntN(longest))*time.Millisecond) {
 			kills++
 		}
 		before := st.Rollout

@@ -25,7 +25,7 @@ func (s *Server) openWebSockets() {
 			}
 			return user, limit.Network(ClientIP(r.Context()))
 		},
-		Refuse: writeProblem,
+		Refuse: writeProblem, Going: s.Draining,
 	})
 	s.metrics.registry.MustRegister(s.sockets.Collectors()...)
 	s.OnDrain(s.sockets.GoAway)

@@ -172,6 +172,42 @@ func TestWebSocketsAreToldWhenTheServiceGoes(t *testing.T) {
 	}
 }
 
+// A handler that ends by itself when the service stops races with the registry, and must not take the close frame along.
+func TestWebSocketsWhoseHandlersEndWithTheServiceAreTold(t *testing.T) {
+	t.Parallel()
+	closing := make(chan struct{})
+	s := serveStack(t, Config{}, func(s *Server) {
+		s.Router().Handle("/ws/feed", s.WebSockets().Feed(func(ctx context.Context, c *ws.Conn) error {
+			select {
+			case <-closing:
+			case <-ctx.Done():
+			}
+			return nil
+		}))
+		s.OnDrain(func(context.Context) { close(closing) })
+	})
+	var open []*websocket.Conn
+	for range 60 {
+		c, _, err := dialSocket(t, s, "/ws/feed", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, c)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	s.draining.Store(true)
+	for _, hook := range s.drainHooks {
+		go hook(ctx)
+	}
+	for _, c := range open {
+		if _, _, err := c.Read(ctx); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+			t.Errorf("closed with %v", err)
+		}
+	}
+	s.awaitSockets(t, 0)
+}
+
 func TestWebSocketHandlerThatFails(t *testing.T) {
 	t.Parallel()
 	s := serveSockets(t, WebSocketConfig{})

@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,14 @@ type flow struct {
 	build  func(console.Common) any // the request
 	line   string                   // the command that equals it
 	plan   *dialog.Plan
+
+	// Of what is not asked of the service: instead of build.
+	ask    func(ctx context.Context) (console.Plan, error)
+	do     func(ctx context.Context, c console.Common) (message string, err error)
+	within time.Duration // answerWithin if 0
 }
+
+func (f *flow) limit() time.Duration { return cmp.Or(f.within, answerWithin) }
 
 type planMsg struct {
 	flow   *flow
@@ -57,6 +65,8 @@ func (m *model) begin(a action.Action) tea.Cmd {
 		return m.previousLogs()
 	case a.ID == "target":
 		return m.askTargets()
+	case a.On != "":
+		return m.recover(a)
 	case a.Kind == action.Look:
 		m.visit(a.Page())
 		return nil
@@ -225,9 +235,13 @@ func (m *model) destroy(f *flow) tea.Cmd {
 func (m *model) ask(f *flow, notice string) tea.Cmd {
 	port, parent := m.o.Port, m.ctx
 	return func() tea.Msg {
-		ctx, cancel := context.WithTimeout(parent, answerWithin)
+		ctx, cancel := context.WithTimeout(parent, f.limit())
 		defer cancel()
 		out := planMsg{flow: f, notice: notice}
+		if f.ask != nil {
+			out.plan, out.err = f.ask(ctx)
+			return out
+		}
 		out.err = port.Do(ctx, f.action.Op, f.build(console.Common{Plan: true}), &out.plan)
 		return out
 	}
@@ -250,9 +264,13 @@ func (m *model) planned(msg planMsg) {
 func (m *model) send(f *flow, c console.Common) tea.Cmd {
 	port, parent := m.o.Port, m.ctx
 	return func() tea.Msg {
-		ctx, cancel := context.WithTimeout(parent, answerWithin)
+		ctx, cancel := context.WithTimeout(parent, f.limit())
 		defer cancel()
 		out := doneMsg{flow: f}
+		if f.do != nil {
+			out.message, out.err = f.do(ctx, c)
+			return out
+		}
 		switch f.action.Op {
 		case console.OpenIncident, console.AckIncident, console.CloseIncident:
 			var i health.Incident

@@ -106,6 +106,10 @@ func pageActions(page string) []shortcut {
 		return []shortcut{{"logs", "logs"}, {"logs.release", "release's"}, {"logs.previous", "life before"}}
 	case "cluster":
 		return []shortcut{{"logs", "logs"}, {"logs.previous", "life before"}}
+	case "backups":
+		return []shortcut{{"restore", "restore"}, {"backup.job", "run a job"}}
+	case "restore":
+		return []shortcut{{"restore.plan", "plan"}, {"restore.start", "restore"}, {"restore.type", "type it"}, {"restore.dir", "directory"}, {"restore.release", "release"}, {"restore.resume", "go on"}, {"restore.abandon", "give up"}}
 	case "dashboard":
 		return []shortcut{{"rollback", "rollback"}, {"logs", "logs"}}
 	}

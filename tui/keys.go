@@ -40,7 +40,7 @@ func (m *model) input(msg tea.Msg) tea.Cmd {
 	if m.at == "audit" && (key == "G" || key == "end" || key == "j" || key == "down") && m.atEnd() {
 		return m.older()
 	}
-	if m.snap.Status != nil && m.page().Key(key, m.context()) {
+	if (m.snap.Status != nil || m.apart()) && m.page().Key(key, m.context()) {
 		return nil
 	}
 	return m.global(key)
@@ -68,7 +68,7 @@ func (m *model) global(key string) tea.Cmd {
 		return m.copy(m.line())
 	case "r":
 		m.feed.Retry()
-		m.say(theme.Info, "trying to connect")
+		m.say(theme.Info, "asking again")
 	case "enter":
 		m.enter()
 	case "esc", "[":
@@ -80,7 +80,7 @@ func (m *model) global(key string) tea.Cmd {
 			m.visit(m.back[n-1])
 		}
 	default:
-		if a, ok := action.ByKey(key); ok {
+		if a, ok := action.ByKey(key, m.at); ok {
 			return m.begin(a)
 		}
 	}
@@ -111,10 +111,18 @@ func (m *model) visit(name string) {
 	m.back = append(m.back[max(len(m.back)-50, 0):], m.at)
 	m.fore = nil
 	m.at = name
-	if name == "cluster" || name == "instances" {
-		m.feed.Cluster(m.ctx)
-	}
+	m.look(name)
 	m.body.valid = false
+}
+
+// look begins to keep what a page shows and nothing else does.
+func (m *model) look(name string) {
+	switch name {
+	case "cluster", "instances":
+		m.feed.Look(m.ctx, store.Cluster)
+	case "backups", "restore":
+		m.feed.Look(m.ctx, store.Recovery)
+	}
 }
 
 // step goes one page back in from's history, leaving the present one in to's.
@@ -198,6 +206,9 @@ func (m *model) copy(line string) tea.Cmd {
 // line is the command that tells what the page shows.
 func (m *model) line() string {
 	id := m.at
+	if id == "restore" {
+		id = "restore.start"
+	}
 	if a, ok := action.Find(id); ok {
 		return a.Line(m.state())
 	}

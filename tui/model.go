@@ -25,7 +25,7 @@ type source interface {
 	Retry()
 	Focus(rollout string)
 	Older(ctx context.Context, n int) error
-	Cluster(ctx context.Context)
+	Look(ctx context.Context, s store.Subject)
 }
 
 // Messages of the console's own.
@@ -117,7 +117,7 @@ func newModel(ctx context.Context, o Options, feed source, wake func()) *model {
 		at: "dashboard", filters: map[string]string{}, filter: dialog.NewField(80), canvas: widget.NewSurface(0, 0), dirty: true,
 		pages: map[string]page.Page{
 			"dashboard": page.NewDashboard(), "instances": page.NewInstances(), "rollouts": page.NewRollouts(),
-			"incidents": page.NewIncidents(), "audit": page.NewAudit(),
+			"incidents": page.NewIncidents(), "audit": page.NewAudit(), "backups": page.NewBackups(), "restore": page.NewRestore(),
 		},
 	}
 	if _, ok := o.Port.(console.Cluster); ok {
@@ -256,15 +256,18 @@ func (m *model) context() page.Context {
 
 func (m *model) page() page.Page { return m.pages[m.at] }
 
+// apart says whether the present page needs nothing of the service: the database's backups can be looked at without it.
+func (m *model) apart() bool { return m.at == "backups" || m.at == "restore" }
+
 func (m *model) selection() action.Selection {
-	if m.snap.Status == nil {
+	if m.snap.Status == nil && !m.apart() {
 		return action.Selection{}
 	}
 	return m.page().Selection(m.context())
 }
 
 func (m *model) state() action.State {
-	return action.State{Snap: m.snap, Write: m.write(), Selection: m.selection()}
+	return action.State{Snap: m.snap, Write: m.write(), Recovery: m.o.Recovery != nil, Selection: m.selection()}
 }
 
 // service is the environment and the service, as they are typed to confirm.

@@ -22,11 +22,11 @@ type still struct {
 	focus   string
 }
 
-func (s *still) Snapshot() *store.Snapshot        { return s.snap }
-func (s *still) Retry()                           { s.retried++ }
-func (s *still) Focus(id string)                  { s.focus = id }
-func (s *still) Older(context.Context, int) error { return nil }
-func (s *still) Cluster(context.Context)          {}
+func (s *still) Snapshot() *store.Snapshot           { return s.snap }
+func (s *still) Retry()                              { s.retried++ }
+func (s *still) Focus(id string)                     { s.focus = id }
+func (s *still) Older(context.Context, int) error    { return nil }
+func (s *still) Look(context.Context, store.Subject) {}
 
 // snapshotOf is what a feed makes of a scripted service.
 func snapshotOf(t testing.TB, s *scripted) *store.Snapshot {

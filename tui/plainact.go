@@ -32,6 +32,10 @@ func (p *plain) act(s *store.Snapshot, words []string) {
 		if a.Kind != action.Change || len(words) < n || strings.Join(words[:n], " ") != a.Command {
 			continue
 		}
+		if a.On != "" {
+			p.say("%s", ownCommand)
+			return
+		}
 		if ok, why := a.Enabled(action.State{Snap: s, Write: p.o.Now().Before(p.writeUntil)}); !ok {
 			p.say("Not done: %s.", strings.Replace(why, "w turns writing on", "type write first", 1))
 			return
@@ -68,8 +72,10 @@ func request(op console.Op, args []string) (build func(console.Common) any, why 
 	case console.AbortRollout, console.PauseRollout, console.ResumeRollout, console.Promote:
 		return func(c console.Common) any { return console.Target{Common: c} }, ""
 	}
-	return nil, "This one is a command of its own: leave with quit and use covetctl, with --help for its arguments."
+	return nil, ownCommand
 }
+
+const ownCommand = "This one is a command of its own: leave with quit and use covetctl, with --help for its arguments."
 
 // run gives a command to the service, or first tells its plan where it destroys.
 func (p *plain) run(a action.Action, build func(console.Common) any) {

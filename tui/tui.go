@@ -31,14 +31,15 @@ const DefaultWriteFor = 15 * time.Minute
 // Options is how the console is to look and what it talks to.
 type Options struct {
 	Port       console.Port
-	Target     string        // what is talked to, as shown: "local:/run/covet/covetd.sock"
-	User       string        // who asks, as shown
-	ReadOnly   bool          // nothing can be changed until w is pressed; false begins in write mode
-	WriteFor   time.Duration // how long write mode lasts; DefaultWriteFor if 0
-	ASCII      bool          // only ASCII characters
-	NoColor    bool          // no colours; the environment's NO_COLOR does the same
-	Accessible bool          // no full screen: lines are appended, for screen readers and dumb terminals
-	Theme      string        // one of theme.Names; empty chooses by the terminal
+	Recovery   console.Recovery // of the service's database; nil: its backups cannot be looked at from here
+	Target     string           // what is talked to, as shown: "local:/run/covet/covetd.sock"
+	User       string           // who asks, as shown
+	ReadOnly   bool             // nothing can be changed until w is pressed; false begins in write mode
+	WriteFor   time.Duration    // how long write mode lasts; DefaultWriteFor if 0
+	ASCII      bool             // only ASCII characters
+	NoColor    bool             // no colours; the environment's NO_COLOR does the same
+	Accessible bool             // no full screen: lines are appended, for screen readers and dumb terminals
+	Theme      string           // one of theme.Names; empty chooses by the terminal
 	Now        func() time.Time
 	In         io.Reader          // os.Stdin if nil
 	Out        io.Writer          // os.Stdout if nil
@@ -176,7 +177,7 @@ const leaveWithin = 2 * time.Second
 func runScreen(ctx context.Context, cancel context.CancelCauseFunc, o Options, more ...tea.ProgramOption) (console.Port, error) {
 	var program *tea.Program
 	wake := func() { program.Send(newsMsg{}) }
-	feed := store.NewFeed(o.Port, o.Now, wake)
+	feed := store.NewFeed(o.Port, o.Now, wake).WithRecovery(o.Recovery)
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	m := newModel(reading, o, feed, wake)

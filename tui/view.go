@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"slices"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
@@ -74,12 +75,12 @@ func (m *model) drawBody(r widget.Region) {
 }
 
 func (m *model) drawPage(r widget.Region) {
-	if m.snap.Status == nil {
+	if m.snap.Status == nil && !m.apart() {
 		m.unreachable(r)
 		return
 	}
 	m.page().Draw(r, m.context())
-	if m.snap.Link.State != store.Live {
+	if m.snap.Link.State != store.Live && !m.apart() {
 		r.Repaint(theme.Stale)
 	}
 }
@@ -222,6 +223,12 @@ func (m *model) tabs(r widget.Region) {
 	pages := []tab{
 		{"dashboard", "1", "dashboard", "dash"}, {"instances", "2", "instances", "inst"}, {"rollouts", "3", "rollouts", "roll"},
 		{"incidents", "5", "incidents", "incid"}, {"audit", "8", "audit", "audit"}, {"logs", "l", "logs", "logs"},
+	}
+	if m.o.Recovery != nil {
+		pages = slices.Insert(pages, 3, tab{"backups", "4", "backups", "back"})
+		if r.W >= 120 || m.at == "restore" {
+			pages = slices.Insert(pages, 4, tab{"restore", "t", "restore", "rest"})
+		}
 	}
 	if m.pages["cluster"] != nil {
 		pages[1] = tab{"instances", "2", "pods", "pods"}

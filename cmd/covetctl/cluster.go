@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/covetpy/covet/internal/backupcmd"
 	"github.com/covetpy/covet/internal/kube"
 	"github.com/covetpy/covet/internal/registry"
 	"github.com/covetpy/covet/internal/render"
@@ -120,7 +121,8 @@ func (a *app) openOnCluster(ctx context.Context, t kube.Target, err error) error
 	a.cluster = port
 	debug.SetGCPercent(50) // thousands of pods are kept: a little more work for a third less memory
 	err = a.parts.tui(ctx, port, tuiOptions{
-		NoColor: !a.style(a.out).Color, ASCII: a.flags.ascii, Accessible: a.flags.accessible, Theme: a.flags.theme, Target: where,
+		Recovery: backupcmd.Desk{Host: a.backupHost(), Port: port},
+		NoColor:  !a.style(a.out).Color, ASCII: a.flags.ascii, Accessible: a.flags.accessible, Theme: a.flags.theme, Target: where,
 	})
 	if err != nil {
 		return err

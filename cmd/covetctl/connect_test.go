@@ -206,7 +206,7 @@ func TestTUIOpensForAPersonOnly(t *testing.T) {
 		}
 		return opened, o.String()
 	}
-	if got, _ := try(true, "--ascii"); got == nil || *got != (tuiOptions{Socket: "/run/covet/covetd.sock", ASCII: true}) {
+	if got, _ := try(true, "--ascii"); got == nil || got.Recovery == nil || got.Socket != "/run/covet/covetd.sock" || !got.ASCII || got.Accessible || got.Theme != "" {
 		t.Errorf("at a terminal: %+v", got)
 	}
 	if got, out := try(false); got != nil || !strings.Contains(out, "shop · production") {

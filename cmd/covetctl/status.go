@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/covetpy/covet/internal/adminclient"
+	"github.com/covetpy/covet/internal/backupcmd"
 	"github.com/covetpy/covet/internal/render"
 	"github.com/covetpy/covet/ops/console"
 	"github.com/covetpy/covet/ops/health"
@@ -54,8 +55,9 @@ func (a *app) open(ctx context.Context) error {
 		return a.openOnCluster(ctx, t, err)
 	}
 	socket, _ := a.socket()
-	return a.parts.tui(ctx, adminclient.New(socket), tuiOptions{
-		Socket: socket, NoColor: !a.style(a.out).Color, ASCII: a.flags.ascii, Accessible: a.flags.accessible, Theme: a.flags.theme,
+	port := adminclient.New(socket)
+	return a.parts.tui(ctx, port, tuiOptions{
+		Recovery: backupcmd.Desk{Host: a.backupHost(), Port: port}, Socket: socket, NoColor: !a.style(a.out).Color, ASCII: a.flags.ascii, Accessible: a.flags.accessible, Theme: a.flags.theme,
 	})
 }
 

@@ -25,11 +25,12 @@ type parts struct {
 
 // tuiOptions is what the command line says about the TUI.
 type tuiOptions struct {
-	Socket  string
-	Target  string // as shown; empty for the socket
-	User    string // likewise; empty for whoever runs this program
-	NoColor bool
-	ASCII   bool
+	Recovery console.Recovery
+	Socket   string
+	Target   string // as shown; empty for the socket
+	User     string // likewise; empty for whoever runs this program
+	NoColor  bool
+	ASCII    bool
 
 	Accessible bool
 	Theme      string
@@ -51,7 +52,7 @@ func wired() parts {
 // openTUI opens the interactive console.
 func openTUI(ctx context.Context, port console.Port, o tuiOptions) error {
 	return tui.Run(ctx, tui.Options{
-		Port: port, Target: cmp.Or(o.Target, "local:"+o.Socket), User: cmp.Or(o.User, local.WhoAmI()), ReadOnly: true,
+		Port: port, Recovery: o.Recovery, Target: cmp.Or(o.Target, "local:"+o.Socket), User: cmp.Or(o.User, local.WhoAmI()), ReadOnly: true,
 		ASCII: o.ASCII, NoColor: o.NoColor, Accessible: o.Accessible, Theme: o.Theme,
 	})
 }

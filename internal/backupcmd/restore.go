@@ -34,7 +34,7 @@ type restoreFlags struct {
 }
 
 func restoreCommand(h Host) *cobra.Command {
-	f := restoreFlags{host: h}
+	f := &restoreFlags{host: h}
 	cmd := &cobra.Command{
 		Use:   "restore",
 		Short: "Restore PostgreSQL to a point in time",
@@ -51,6 +51,13 @@ is restored.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return failed(f.run(cmd)) },
 	}
+	f.define(cmd)
+	cmd.AddCommand(drillCommand(), restoreStatusCommand(h), restoreResumeCommand(h), restoreAbandonCommand(h))
+	return cmd
+}
+
+// define defines the flags, and with them their defaults.
+func (f *restoreFlags) define(cmd *cobra.Command) {
 	f.repoFlags.add(cmd)
 	f.addSystem(cmd)
 	f.output.add(cmd)
@@ -72,8 +79,6 @@ is restored.`,
 	completeWords(cmd, "action", "promote", "pause", "shutdown")
 	completeWords(cmd, "archive", "preserve", "off")
 	f.withService.add(cmd)
-	cmd.AddCommand(drillCommand(), restoreStatusCommand(h), restoreResumeCommand(h), restoreAbandonCommand(h))
-	return cmd
 }
 
 // result is what restore prints.

@@ -235,19 +235,25 @@ func unfinished(ops restore.Operations, args []string) (*restore.Operation, erro
 	return o, nil
 }
 
+// takeUp has a process go on with an operation, unless one is at it.
+func takeUp(ops restore.Operations, o *restore.Operation) error {
+	if o.Running() {
+		return nil
+	}
+	o.Error = ""
+	if err := ops.Save(o); err != nil {
+		return err
+	}
+	return startWorker(o, ops)
+}
+
 func resume(cmd *cobra.Command, out *output, ops restore.Operations, args []string) error {
 	o, err := unfinished(ops, args)
 	if err != nil {
 		return err
 	}
-	if !o.Running() {
-		o.Error = ""
-		if err := ops.Save(o); err != nil {
-			return err
-		}
-		if err := startWorker(o, ops); err != nil {
-			return err
-		}
+	if err := takeUp(ops, o); err != nil {
+		return err
 	}
 	if o, err = watch(cmd.Context(), cmd.ErrOrStderr(), out, ops, o.ID); err != nil {
 		return err
@@ -283,19 +289,24 @@ database as it is. covetctl service start --restore RESTORE starts the service a
 	return cmd
 }
 
+// giveUp closes the record of an operation on which nobody works.
+func giveUp(ops restore.Operations, o *restore.Operation) error {
+	if o.Running() {
+		return &exitError{fmt.Errorf("restore %s is at work (process %d): stop it first (kill %d)", o.ID, o.PID, o.PID), exitLocked}
+	}
+	o.Ended, o.Dropped, o.PID = time.Now().UTC(), true, 0
+	return ops.Save(o)
+}
+
 func abandon(cmd *cobra.Command, out *output, ops restore.Operations, args []string, yes bool) error {
 	o, err := unfinished(ops, args)
 	if err != nil {
 		return err
 	}
-	if o.Running() {
-		return &exitError{fmt.Errorf("restore %s is at work (process %d): stop it first (kill %d)", o.ID, o.PID, o.PID), exitLocked}
-	}
-	if !yes {
+	if !yes && !o.Running() {
 		return usage(fmt.Errorf("restore %s %s. %s Say --yes to give it up", o.ID, o.Describe(), left(o)))
 	}
-	o.Ended, o.Dropped, o.PID = time.Now().UTC(), true, 0
-	if err := ops.Save(o); err != nil {
+	if err := giveUp(ops, o); err != nil {
 		return err
 	}
 	return out.print(cmd.OutOrStdout(), o, func(w io.Writer) error {

@@ -132,6 +132,7 @@ type Plan struct {
 	Changes  []rollout.Change `json:"changes,omitempty"`  // what differs between the releases
 	Warnings []string         `json:"warnings,omitempty"` // what is unusual, and what it may cost
 	Duration journal.Duration `json:"duration"`           // expected, without waiting for approvals
+	Lose     journal.Duration `json:"lose,omitempty"`     // of writes, which is confirmed by itself
 	Undo     string           `json:"undo"`               // what going back costs
 	At       time.Time        `json:"at"`
 

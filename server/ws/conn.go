@@ -57,6 +57,9 @@ func (c *Conn) keepAsking(ctx context.Context, cancel context.CancelFunc) {
 		err := c.raw.Ping(asking)
 		late := errors.Is(asking.Err(), context.DeadlineExceeded)
 		done()
+		if ctx.Err() != nil {
+			return
+		}
 		if err != nil {
 			c.silent.Store(late)
 			_ = c.raw.CloseNow() // which makes the handler's read return

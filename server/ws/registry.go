@@ -28,6 +28,7 @@ type Options struct {
 	// Client tells who asks: a user, or "", and a network address.
 	Client func(r *http.Request) (user, address string)
 	Refuse func(w http.ResponseWriter, r *http.Request, status int, why string)
+	Going  func() bool // whether the service has begun to stop; nil is never
 	Log    *slog.Logger
 }
 
@@ -51,6 +52,9 @@ func New(o Options) *Registry {
 	orNumber(&o.PerUser, 20)
 	orNumber(&o.PerAddress, 100)
 	orNumber(&o.MaxMessage, 64<<10)
+	if o.Going == nil {
+		o.Going = func() bool { return false }
+	}
 	return &Registry{opts: o, stats: newStats(), open: map[*Conn]struct{}{}, users: map[string]int{}, addresses: map[string]int{}}
 }
 
@@ -193,9 +197,10 @@ func (g *Registry) run(ctx context.Context, c *Conn, raw *websocket.Conn, h func
 	var pings sync.WaitGroup
 	pings.Go(func() { c.keepAsking(ctx, cancel) })
 	err := h(ctx, c)
+	// Before the context ends: its end breaks the connection, and with it the close frame.
+	g.finish(c, err)
 	cancel()
 	pings.Wait()
-	g.finish(c, err)
 }
 
 // finish closes the connection in the way that fits how its handler ended.
@@ -204,8 +209,9 @@ func (g *Registry) finish(c *Conn, err error) {
 	switch {
 	case c.silent.Load():
 		reason = "silent"
-	case c.gone.Load():
+	case c.gone.Load() || (err == nil && g.opts.Going()):
 		reason = "going_away"
+		c.goAway() // and where that is under way already, it waits for it
 	case err == nil:
 		_ = c.raw.Close(websocket.StatusNormalClosure, "") // the other side may have gone before it can be told
 	case websocket.CloseStatus(err) != -1 || errors.Is(err, context.Canceled) || disconnected(err):

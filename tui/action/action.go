@@ -28,11 +28,18 @@ type Action struct {
 	Command     string     // the covetctl command that does the same, without its arguments: "rollout abort"
 	Op          console.Op // what the service is asked
 	Kind        Kind
-	Destructive bool // goes through a plan and a typed confirmation
+	Destructive bool   // goes through a plan and a typed confirmation
+	On          string // the page that its key is for, where another key stands for the same elsewhere; empty: everywhere
 
 	page    string
 	args    func(State) []string
 	enabled func(State) string
+}
+
+// Point is what a restore would be asked for.
+type Point struct {
+	Request console.RestoreRequest
+	Why     string // why it cannot be done, as far as is known without a plan; empty: it may be
 }
 
 // Selection is what the cursor is on.
@@ -41,12 +48,16 @@ type Selection struct {
 	Rollout  string
 	Incident string
 	Release  string
+	Backup   string
+	Point    *Point // on the restore page
 }
 
 // State is what decides whether an action can be done now.
 type State struct {
 	Snap  *store.Snapshot
 	Write bool // write mode is on
+	// Recovery: backups can be looked at and restored from here.
+	Recovery bool
 	Selection
 }
 
@@ -60,7 +71,7 @@ func (a Action) Enabled(s State) (bool, string) {
 }
 
 func (a Action) refusal(s State) string {
-	if a.Kind != Look {
+	if a.Kind != Look && !a.apart() {
 		switch {
 		case s.Snap == nil || s.Snap.Status == nil:
 			return "nothing is known of the service yet"
@@ -79,6 +90,10 @@ func (a Action) refusal(s State) string {
 	return ""
 }
 
+// apart says whether the action is about the database, and needs nothing of the service's connection: a restore is mostly
+// wanted when that is gone.
+func (a Action) apart() bool { return a.On == "restore" || a.On == "backups" }
+
 // Line is the whole command that equals the action as things are selected, with further arguments at its end.
 func (a Action) Line(s State, more ...string) string {
 	words := append([]string{"covetctl"}, strings.Fields(a.Command)...)
@@ -94,6 +109,9 @@ func (a Action) Line(s State, more ...string) string {
 
 // quote makes a word safe to paste into a shell.
 func quote(w string) string {
+	if w == pgdata {
+		return `"$PGDATA"`
+	}
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.,:/+=@%", r)
 	}
@@ -113,14 +131,19 @@ func Find(id string) (Action, bool) {
 	return Action{}, false
 }
 
-// ByKey returns the action that a key stands for.
-func ByKey(key string) (Action, bool) {
+// ByKey returns the action that a key stands for on a page.
+func ByKey(key, page string) (Action, bool) {
+	var general Action
 	for _, a := range All() {
-		if a.Key == key {
+		switch {
+		case a.Key != key:
+		case a.On == page:
 			return a, true
+		case a.On == "":
+			general = a
 		}
 	}
-	return Action{}, false
+	return general, general.ID != ""
 }
 
 // incident is the open incident that is selected, or else the worst one, or nil.

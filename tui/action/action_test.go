@@ -7,6 +7,7 @@ import (
 
 	"github.com/covetpy/covet/ops/console"
 	"github.com/covetpy/covet/ops/health"
+	"github.com/covetpy/covet/ops/restore"
 	"github.com/covetpy/covet/ops/rollout"
 	"github.com/covetpy/covet/tui/store"
 )
@@ -18,10 +19,11 @@ func TestEveryActionIsWhole(t *testing.T) {
 		if a.ID == "" || a.Title == "" || a.Key == "" || a.Command == "" {
 			t.Errorf("%+v lacks something", a)
 		}
-		if ids[a.ID] || keys[a.Key] {
+		key := a.Key + " on " + a.On
+		if ids[a.ID] || keys[key] {
 			t.Errorf("%s: its id or its key %q is taken", a.ID, a.Key)
 		}
-		ids[a.ID], keys[a.Key] = true, true
+		ids[a.ID], keys[key] = true, true
 		if a.Kind != Look && a.Op == "" {
 			t.Errorf("%s changes something and has no Op", a.ID)
 		}
@@ -105,9 +107,71 @@ func TestEnabled(t *testing.T) {
 	}
 }
 
+func TestRecoveryEnabled(t *testing.T) {
+	t.Parallel()
+	aimed := func(change func(*State)) State {
+		s := State{Write: true, Recovery: true, Snap: &store.Snapshot{}, Selection: Selection{Point: &Point{}}}
+		if change != nil {
+			change(&s)
+		}
+		return s
+	}
+	stuck := func(s *State) { s.Snap.Restore = &restore.Operation{ID: "rs-1"} }
+	for _, c := range []struct {
+		name, id string
+		state    State
+		why      string
+	}{
+		{"the service is gone", "restore.start", aimed(nil), ""},
+		{"no repository", "restore.start", aimed(func(s *State) { s.Recovery = false }), "cannot be looked at"},
+		{"another page", "restore.start", aimed(func(s *State) { s.Point = nil }), "chosen on the restore page"},
+		{"a gap", "restore.plan", aimed(func(s *State) { s.Point.Why = "there is a gap" }), "there is a gap"},
+		{"read-only", "restore.start", aimed(func(s *State) { s.Write = false }), "read-only"},
+		{"a plan needs no write mode", "restore.plan", aimed(func(s *State) { s.Write = false }), ""},
+		{"another is not finished", "restore.start", aimed(stuck), "rs-1 is not finished"},
+		{"it stands still", "restore.resume", aimed(stuck), ""},
+		{"it is at work", "restore.abandon", aimed(func(s *State) { stuck(s); s.Snap.Restoring = true }), "at work"},
+		{"it is done", "restore.resume", aimed(func(s *State) { stuck(s); s.Snap.Restore.Ended = time.Unix(1, 0) }), "no restore stands still"},
+	} {
+		a, ok := Find(c.id)
+		if !ok {
+			t.Fatalf("there is no action %s", c.id)
+		}
+		if got, why := a.Enabled(c.state); got != (c.why == "") || !strings.Contains(why, c.why) {
+			t.Errorf("%s: enabled %v, %q; want %q", c.name, got, why, c.why)
+		}
+	}
+}
+
+func TestKeysOfAPageComeFirst(t *testing.T) {
+	t.Parallel()
+	for page, want := range map[string]string{"restore": "restore.start", "backups": "backup.job", "rollouts": "rollout.start"} {
+		if a, ok := ByKey("S", page); !ok || a.ID != want {
+			t.Errorf("S on %s is %s, want %s", page, a.ID, want)
+		}
+	}
+	if a, ok := ByKey("l", "restore"); !ok || a.ID != "logs" {
+		t.Errorf("l on restore is %s", a.ID)
+	}
+}
+
+func TestRestoreLine(t *testing.T) {
+	t.Parallel()
+	a, _ := Find("restore.plan")
+	at := time.Date(2026, 3, 1, 13, 57, 48, 0, time.UTC)
+	s := State{Selection: Selection{Point: &Point{Request: console.RestoreRequest{Target: restore.Target{Kind: restore.AtTime, Time: at}, Release: "v1.0.0"}}}}
+	if got, want := a.Line(s), `covetctl restore --to "$PGDATA" --target-time 2026-03-01T13:57:48Z --with-service --release v1.0.0 --plan`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	s.Point.Request = console.RestoreRequest{Target: restore.Target{Kind: restore.AtName, Name: "before it"}, Dir: "/srv/pg"}
+	if got, want := a.Line(s), `covetctl restore --to /srv/pg --target-name 'before it' --with-service --plan`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestLineIsSafeToPaste(t *testing.T) {
 	t.Parallel()
-	a, _ := ByKey("l")
+	a, _ := ByKey("l", "dashboard")
 	s := State{Selection: Selection{Instance: "a; rm -rf 'x'"}}
 	if got, want := a.Line(s), `covetctl logs -f --instance 'a; rm -rf '\''x'\'''`; got != want {
 		t.Errorf("got %s, want %s", got, want)

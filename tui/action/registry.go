@@ -2,19 +2,22 @@ package action
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/covetpy/covet/ops/console"
 	"github.com/covetpy/covet/ops/rollout"
 )
 
 // All lists every action in the order in which it is shown.
-func All() []Action { return append(looks(), changes()...) }
+func All() []Action { return slices.Concat(looks(), changes(), recoveries()) }
 
 func looks() []Action {
 	return []Action{
 		{ID: "dashboard", Title: "Dashboard", Key: "1", Command: "status", Op: console.GetStatus, page: "dashboard"},
 		{ID: "instances", Title: "Instances", Key: "2", Command: "instances", Op: console.GetInstances, page: "instances"},
 		{ID: "rollouts", Title: "Rollouts", Key: "3", Command: "rollout status", Op: console.GetRollout, page: "rollouts", args: rolloutArg},
+		{ID: "backups", Title: "Backups and recovery", Key: "4", Command: "backup list", Op: console.GetRecovery, page: "backups", enabled: hasRecovery},
+		{ID: "restore", Title: "Restore to a point in time", Key: "t", Command: "restore status", page: "restore", enabled: hasRecovery},
 		{ID: "incidents", Title: "Incidents and decision", Key: "5", Command: "incident list", Op: console.GetIncidents, page: "incidents"},
 		{ID: "audit", Title: "Audit log", Key: "8", Command: "audit", Op: console.GetAudit, page: "audit"},
 		{ID: "logs", Title: "Follow the logs", Key: "l", Command: "logs", page: "logs", args: logArgs},

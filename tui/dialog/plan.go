@@ -12,8 +12,8 @@ import (
 	"github.com/covetpy/covet/tui/widget"
 )
 
-// Plan shows what a command would do, and runs it only after the service's name was typed. The plan's hash goes with the
-// command, so that what runs is what was read.
+// Plan shows what a command would do, and runs it only after the service's name was typed, and what is lost where data
+// dies. The plan's hash goes with the command, so that what runs is what was read.
 type Plan struct {
 	Title  string
 	Same   string // the command line that does the same
@@ -23,22 +23,25 @@ type Plan struct {
 	busy   string // what is being waited for
 	sent   bool   // the command is on its way
 
-	confirm, reason Field
-	onReason        bool
-	scroll          int
-	rows, room      int
+	confirm, loss, reason Field
+	at                    *Field // the one that takes the keys
+	scroll                int
+	rows, room            int
 }
 
 // NewPlan makes the dialog while its plan is still being asked for.
 func NewPlan(title, same string, only bool) *Plan {
-	return &Plan{Title: title, Same: same, Only: only, busy: "asking what would happen", confirm: NewField(120), reason: NewField(400)}
+	p := &Plan{Title: title, Same: same, Only: only, busy: "asking what would happen", confirm: NewField(120), loss: NewField(40), reason: NewField(400)}
+	p.at = &p.confirm
+	return p
 }
 
 // Show takes the plan in; the notice says why it is another than before. What was typed for another plan is forgotten.
 func (p *Plan) Show(plan console.Plan, notice string) {
 	p.plan, p.notice, p.busy, p.sent = &plan, notice, "", false
 	p.confirm.SetValue("")
-	p.scroll = 0
+	p.loss.SetValue("")
+	p.at, p.scroll = &p.confirm, 0
 }
 
 // Running says that the command is on its way: keys do nothing until it is answered.
@@ -64,11 +67,30 @@ func (p *Plan) Must() string {
 	return p.plan.Env + "/" + p.plan.Service
 }
 
+// MustLose is what has to be typed beside it; empty where nothing is lost.
+func (p *Plan) MustLose() string {
+	if p.plan == nil || p.plan.Lose == 0 {
+		return ""
+	}
+	return "lose " + p.plan.Lose.String()
+}
+
 // Guarded is true.
 func (p *Plan) Guarded() bool { return true }
 
 func (p *Plan) armed() bool {
-	return p.plan != nil && p.busy == "" && !p.Only && p.confirm.Value() == p.Must()
+	return p.plan != nil && p.busy == "" && !p.Only && p.confirm.Value() == p.Must() && p.loss.Value() == p.MustLose()
+}
+
+// next is the field behind the present one, in the order in which they are drawn.
+func (p *Plan) next() *Field {
+	switch {
+	case p.at == &p.confirm && p.MustLose() != "":
+		return &p.loss
+	case p.at == &p.reason:
+		return &p.confirm
+	}
+	return &p.reason
 }
 
 // Update scrolls, edits, and accepts when armed.
@@ -83,9 +105,12 @@ func (p *Plan) Update(msg tea.Msg) Outcome {
 		if p.Only {
 			return Canceled
 		}
+		if p.at == &p.confirm && p.confirm.Value() == p.Must() {
+			p.at = p.next()
+		}
 		return Open
 	case "tab", "shift+tab":
-		p.onReason = !p.onReason && !p.Only
+		p.at = p.next()
 		return Open
 	case "down", "pgdown":
 		p.scroll = min(p.scroll+1, max(p.rows-p.room, 0))
@@ -94,12 +119,8 @@ func (p *Plan) Update(msg tea.Msg) Outcome {
 		p.scroll = max(p.scroll-1, 0)
 		return Open
 	}
-	switch {
-	case p.Only || p.busy != "":
-	case p.onReason:
-		p.reason.Update(msg)
-	default:
-		p.confirm.Update(msg)
+	if !p.Only && p.busy == "" {
+		p.at.Update(msg)
 	}
 	return Open
 }
@@ -179,6 +200,9 @@ func (p *Plan) Draw(screen widget.Region, g theme.Glyphs) {
 	panel.State, panel.Role = strings.ToUpper(p.plan.Env)+" "+p.plan.Service, theme.Warn
 	lines := p.lines(w-4, g)
 	below := 6
+	if p.MustLose() != "" {
+		below = 8
+	}
 	if p.Only {
 		below = 3
 	}
@@ -205,15 +229,23 @@ func (p *Plan) foot(r widget.Region, g theme.Glyphs) {
 		return
 	}
 	r.Put(0, 1, theme.Muted, "reason")
-	p.reason.Draw(r, 9, 1, r.W-9, theme.Text, p.onReason)
-	if p.reason.Value() == "" && !p.onReason {
+	p.reason.Draw(r, 9, 1, r.W-9, theme.Text, p.at == &p.reason)
+	if p.reason.Value() == "" && p.at != &p.reason {
 		r.Put(9, 1, theme.Muted, "(optional: tab)")
 	}
 	x := r.Put(0, 3, theme.Text, "type ")
 	x = r.Put(x, 3, theme.Strong, p.Must())
 	r.Put(x, 3, theme.Text, " to arm it")
 	r.Put(0, 4, theme.Accent, ">")
-	p.confirm.Draw(r, 2, 4, r.W-2, theme.Strong, !p.onReason)
+	p.confirm.Draw(r, 2, 4, r.W-2, theme.Strong, p.at == &p.confirm)
+	last := 5
+	if must := p.MustLose(); must != "" {
+		x := r.Put(0, 5, theme.Text, "and then the loss: ")
+		r.Put(x, 5, theme.Strong, must)
+		r.Put(0, 6, theme.Accent, ">")
+		p.loss.Draw(r, 2, 6, r.W-2, theme.Strong, p.at == &p.loss)
+		last = 7
+	}
 	state, role := "not armed: nothing happens", theme.Muted
 	switch {
 	case p.busy != "":
@@ -223,8 +255,8 @@ func (p *Plan) foot(r widget.Region, g theme.Glyphs) {
 	}
 	r.PutRight(r.W, 3, role, state)
 	if p.sent {
-		r.Put(0, 5, theme.Muted, "esc closes this box; the command is on its way and is not called back")
+		r.Put(0, last, theme.Muted, "esc closes this box; the command is on its way and is not called back")
 		return
 	}
-	r.Put(0, 5, theme.Muted, "enter runs it once armed  "+g.Dot+"  tab reason  "+g.Dot+"  esc: nothing happens")
+	r.Put(0, last, theme.Muted, "enter runs it once armed  "+g.Dot+"  tab next field  "+g.Dot+"  esc: nothing happens")
 }

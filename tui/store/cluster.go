@@ -7,18 +7,9 @@ import (
 	"github.com/covetpy/covet/ops/console"
 )
 
-// Cluster begins to keep what the cluster says of the service, if it runs in one. It is asked for once, when somebody first
-// looks: until then nothing of it is watched.
-func (f *Feed) Cluster(ctx context.Context) {
-	c, ok := f.port.(console.Cluster)
-	if !ok {
-		return
-	}
-	f.mu.Lock()
-	begun := f.clusterBegun
-	f.clusterBegun = true
-	f.mu.Unlock()
-	if !begun {
+// lookAtCluster begins to keep what the cluster says of the service, if it runs in one.
+func (f *Feed) lookAtCluster(ctx context.Context) {
+	if c, ok := f.port.(console.Cluster); ok {
 		go f.watchCluster(ctx, c)
 	}
 }

@@ -34,18 +34,20 @@ type Feed struct {
 	focus string // the rollout whose timeline is wanted
 	fresh bool   // a new connection: the past must be asked for
 
-	clusterBegun bool
+	recovery console.RecoveryView // nil: there is nobody to ask
+	begun    map[Subject]bool
 
 	news  chan struct{} // something changed
 	ask   chan struct{} // lists are out of date
 	retry chan struct{} // a person does not want to wait
+	again chan struct{} // recovery is to be looked at now
 }
 
 // NewFeed makes a feed that calls wake, at most four times a second, when there is something new to see.
 func NewFeed(port console.Port, now func() time.Time, wake func()) *Feed {
 	return &Feed{
-		port: port, now: now, wake: wake, state: newState(),
-		news: make(chan struct{}, 1), ask: make(chan struct{}, 1), retry: make(chan struct{}, 1),
+		port: port, now: now, wake: wake, state: newState(), begun: map[Subject]bool{},
+		news: make(chan struct{}, 1), ask: make(chan struct{}, 1), retry: make(chan struct{}, 1), again: make(chan struct{}, 1),
 	}
 }
 
@@ -68,8 +70,35 @@ func (f *Feed) Snapshot() *Snapshot {
 	return f.last
 }
 
-// Retry connects at once instead of when the wait is over.
-func (f *Feed) Retry() { signal(f.retry) }
+// Retry connects at once instead of when the wait is over, and asks again for what is asked for only now and then.
+func (f *Feed) Retry() {
+	signal(f.retry)
+	signal(f.again)
+}
+
+// Subject is something that is kept only from when somebody first looks at it: until then nothing of it is watched.
+type Subject int
+
+// The subjects.
+const (
+	Cluster  Subject = iota // what the cluster says of the service
+	Recovery                // how recoverable its database is
+)
+
+// Look begins to keep a subject, until the context ends.
+func (f *Feed) Look(ctx context.Context, s Subject) {
+	f.mu.Lock()
+	begun := f.begun[s]
+	f.begun[s] = true
+	f.mu.Unlock()
+	switch {
+	case begun:
+	case s == Cluster:
+		f.lookAtCluster(ctx)
+	case s == Recovery:
+		f.lookAtRecovery(ctx)
+	}
+}
 
 // Focus asks for the timeline of a rollout; it is kept up to date.
 func (f *Feed) Focus(id string) {

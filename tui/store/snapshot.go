@@ -8,6 +8,8 @@ import (
 	"github.com/covetpy/covet/ops/console"
 	"github.com/covetpy/covet/ops/health"
 	"github.com/covetpy/covet/ops/journal"
+	"github.com/covetpy/covet/ops/recovery"
+	"github.com/covetpy/covet/ops/restore"
 	"github.com/covetpy/covet/ops/rollout"
 )
 
@@ -48,6 +50,12 @@ type Snapshot struct {
 	Cluster        *console.ClusterView // nil until somebody has looked, and where there is no cluster
 	ClusterVersion uint64               // grows when Cluster changed
 	ClusterProblem string               // why Cluster is not the newest
+
+	Recovery        *recovery.Posture  // nil until somebody has looked
+	RecoveryVersion uint64             // grows when Recovery was asked for again
+	RecoveryProblem string             // why Recovery is not the newest
+	Restore         *restore.Operation // the newest restore begun from here, nil: none
+	Restoring       bool               // a process is at work on it
 
 	InstancesVersion uint64 // grows when Instances changed
 	SeriesVersion    uint64 // grows when Series changed

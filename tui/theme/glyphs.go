@@ -3,20 +3,20 @@ package theme
 // Glyphs are the signs the console draws with. The ASCII set is for terminals whose font has no others, and for CJK
 // terminals that draw box and block characters two columns wide.
 type Glyphs struct {
-	OK, Bad, Warn, Wait, Pause, Unknown, Dot, Down string
-	Arrow, Select, Crumb, Times, Ellipsis          string
-	Full, Empty                                    string
-	Horizontal, Vertical                           string
-	TopLeft, TopRight, BottomLeft, BottomRight     string
-	AxisTick, AxisCorner, Limit                    string
-	Levels                                         []string // of a sparkline, lowest first
-	Braille                                        bool     // charts may use braille dots
+	OK, Bad, Warn, Wait, Pause, Unknown, Dot, Down, Up string
+	Arrow, Select, Crumb, Times, Ellipsis              string
+	Full, Empty                                        string
+	Horizontal, Vertical                               string
+	TopLeft, TopRight, BottomLeft, BottomRight         string
+	AxisTick, AxisCorner, Limit                        string
+	Levels                                             []string // of a sparkline, lowest first
+	Braille                                            bool     // charts may use braille dots
 }
 
 // Unicode is the ordinary set.
 func Unicode() Glyphs {
 	return Glyphs{
-		OK: "✓", Bad: "✗", Warn: "!", Wait: "…", Pause: "‖", Unknown: "?", Dot: "·", Down: "↓",
+		OK: "✓", Bad: "✗", Warn: "!", Wait: "…", Pause: "‖", Unknown: "?", Dot: "·", Down: "↓", Up: "▲",
 		Arrow: "→", Select: "▶", Crumb: "›", Times: "×", Ellipsis: "…",
 		Full: "█", Empty: "░", Horizontal: "─", Vertical: "│",
 		TopLeft: "┌", TopRight: "┐", BottomLeft: "└", BottomRight: "┘",
@@ -29,7 +29,7 @@ func Unicode() Glyphs {
 // ASCII is the set for terminals that can do no better.
 func ASCII() Glyphs {
 	return Glyphs{
-		OK: "+", Bad: "x", Warn: "!", Wait: "~", Pause: "=", Unknown: "?", Dot: "-", Down: "v",
+		OK: "+", Bad: "x", Warn: "!", Wait: "~", Pause: "=", Unknown: "?", Dot: "-", Down: "v", Up: "^",
 		Arrow: "->", Select: ">", Crumb: ">", Times: "x", Ellipsis: "~",
 		Full: "#", Empty: ".", Horizontal: "-", Vertical: "|",
 		TopLeft: "+", TopRight: "+", BottomLeft: "+", BottomRight: "+",

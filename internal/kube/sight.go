@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/covetpy/covet/ops/rollout"
@@ -174,7 +175,7 @@ func (g *sight) quietFor(l layout, now time.Time) time.Duration {
 	if g.quiet == nil {
 		g.quiet = map[string]time.Time{}
 	}
-	if l.live(candidate) {
+	if l.live(candidate) || g.reached(candidate) {
 		delete(g.quiet, candidate)
 		return 0
 	}
@@ -184,6 +185,28 @@ func (g *sight) quietFor(l layout, now time.Time) time.Duration {
 		return 0
 	}
 	return now.Sub(since)
+}
+
+// reached reports whether EndpointSlices still lead from the Services to pods of a slot: they follow a selector with a delay.
+func (g *sight) reached(slot string) bool {
+	mine := map[string]bool{}
+	for _, f := range g.stage.fronts() {
+		mine[f.Name] = true
+	}
+	for _, e := range g.stage.endpoints.all() {
+		if !mine[e.Labels[discoveryv1.LabelServiceName]] {
+			continue
+		}
+		for _, end := range e.Endpoints {
+			if end.TargetRef == nil {
+				continue
+			}
+			if p, ok := g.stage.pods.get(end.TargetRef.Name); ok && slotOf(p) == slot && p.DeletionTimestamp == nil {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // shares reads back what is in force. Where the Services or the routes disagree it is empty: something is to be set.

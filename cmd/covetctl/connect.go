@@ -91,6 +91,16 @@ func (a *app) connect(ctx context.Context) (console.Port, error) {
 
 // connectAnyhow reaches covetd or, where it does not run, its journal: what must work in an emergency goes through here.
 func (a *app) connectAnyhow(ctx context.Context) (port console.Port, offline bool, err error) {
+	port, offline, err = a.reach(ctx)
+	if err != nil || !offline {
+		return port, offline, err
+	}
+	socket, _ := a.socket()
+	return port, true, a.note(render.Warn, "covetd is not running (nobody listens on %s): using its journal in %s", socket, a.dataDir())
+}
+
+// reach is connectAnyhow without a word.
+func (a *app) reach(ctx context.Context) (port console.Port, offline bool, err error) {
 	if t, ok, err := a.target(); ok || err != nil {
 		port, err := a.onCluster(ctx, t, err)
 		return port, false, err
@@ -105,7 +115,7 @@ func (a *app) connectAnyhow(ctx context.Context) (port console.Port, offline boo
 	if err != nil {
 		return nil, true, a.unopened(dir, socket, err)
 	}
-	return port, true, a.note(render.Warn, "covetd is not running (nobody listens on %s): using its journal in %s", socket, dir)
+	return port, true, nil
 }
 
 // elsewhere reports whether a socket was named on the command line, and the data directory that the environment knows is not

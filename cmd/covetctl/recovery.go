@@ -11,7 +11,7 @@ import (
 // recovery is how recoverable the database is, in two lines.
 func (p *page) recovery(s *recovery.Summary) {
 	if s.At.IsZero() {
-		p.line("%s", p.Mark(render.Bad, "backups: nothing is known: "+render.Clean(s.Unknown)))
+		p.line("%s", p.Mark(render.Bad, "RPO, RTO and backups unknown: "+render.Clean(s.Unknown)))
 		return
 	}
 	p.line("%s · %s", p.measure("RPO", s.RPO), p.measure("RTO", s.RTO))

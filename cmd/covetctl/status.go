@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -35,15 +36,20 @@ func (a *app) statusCommand() *cobra.Command {
 }
 
 func (a *app) status(ctx context.Context) error {
+	st, err := a.askStatus(ctx)
+	if err != nil {
+		return errors.Join(err, a.noteRestores(a.backupHost().UnderWay(nil)))
+	}
+	st.Restores, st.Recovery = a.backupHost().UnderWay(st.Restores), a.glance(ctx, st)
+	return a.show(answer{value: st, names: []string{st.Stable}, page: func(p *page) { p.status(st) }})
+}
+
+func (a *app) askStatus(ctx context.Context) (console.Status, error) {
 	port, _, err := a.connectAnyhow(ctx)
 	if err != nil {
-		return err
+		return console.Status{}, err
 	}
-	st, err := ask[console.Status](ctx, a, port, console.GetStatus, console.Query{})
-	if err != nil {
-		return err
-	}
-	return a.show(answer{value: st, names: []string{st.Stable}, page: func(p *page) { p.status(st) }})
+	return ask[console.Status](ctx, a, port, console.GetStatus, console.Query{})
 }
 
 // open is covetctl without a command: the TUI for a person at a terminal, the status otherwise.
@@ -69,6 +75,9 @@ func (p *page) status(st console.Status) {
 	}
 	if st.Stopped != nil {
 		p.line("%s", p.Mark(render.Bad, render.Clean(stoppedText(st.Stopped))))
+	}
+	for _, r := range st.Restores {
+		p.restore(r)
 	}
 	if len(st.Releases) > 0 {
 		p.line("")

@@ -137,6 +137,9 @@ func (k *recoveryKeeper) begin(context.Context) error {
 		k.d.log.Warn("what was known of the database's log could not be read: the recovery point is estimated at first", "error", err)
 	}
 	k.monitor.Remember(seen)
+	if err := local.WriteRepository(k.d.cfg.DataDir, backupcmd.Located(os.Getenv)); err != nil {
+		k.d.log.Warn("where the backups are could not be kept: covetctl will not find them when covetd is down", "error", err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	k.stop = cancel
 	k.running.Go(func() { k.d.finished("recovery monitor", k.monitor.Run(ctx)) })

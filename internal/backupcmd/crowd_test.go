@@ -35,8 +35,15 @@ func restores(t *testing.T) int {
 // Under a steady load, with backups and archiving going on, restores to random points each hold exactly what had
 // committed by then, and pgbench's books balance.
 func TestCrowdOfRestores(t *testing.T) {
-	t.Parallel()
-	b := newBench(t, "file")
+	for _, kind := range []string{"file", "s3"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			crowdOfRestores(t, newBench(t, kind))
+		})
+	}
+}
+
+func crowdOfRestores(t *testing.T, b *bench) {
 	pg := b.server(map[string]string{"checkpoint_timeout": "30s"})
 	bin := pgtest.Bin(t)
 	if out, err := exec.Command(filepath.Join(bin, "pgbench"), "-i", "-s", "1", "-q", pg.DSN()).CombinedOutput(); err != nil {

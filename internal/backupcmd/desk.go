@@ -80,6 +80,7 @@ func (d Desk) Newest() (*restore.Operation, error) {
 // deskPlan is a plan with what carrying it out takes.
 type deskPlan struct {
 	console.Plan
+	dir   string
 	begin func() (*restore.Operation, error)
 }
 
@@ -101,19 +102,12 @@ func (d Desk) plan(ctx context.Context, in console.RestoreRequest) (*deskPlan, e
 	if err != nil {
 		return nil, err
 	}
-	ops := d.operations("")
-	begin := func() (*restore.Operation, error) {
-		o := f.newOperation(out, m)
-		if err := ops.Save(o); err != nil {
-			return nil, err
-		}
-		return o, startWorker(o, ops)
-	}
-	return &deskPlan{f.forConsole(st, out), begin}, nil
+	begin := func() (*restore.Operation, error) { return f.begin(ctx, d.operations(""), st, out, m) }
+	return &deskPlan{f.forConsole(st, out), f.to, begin}, nil
 }
 
 // directory is the data directory to restore into: the one that was asked for, PGDATA, or the named server's own.
-func (d Desk) directory(ctx context.Context, asked string) (string, error) {
+func (h Host) directory(ctx context.Context, asked string) (string, error) {
 	dir := cmp.Or(asked, os.Getenv("PGDATA"))
 	if dsn := Database(); dir == "" && dsn != "" {
 		ctx, cancel := context.WithTimeout(ctx, askLimit)
@@ -171,8 +165,12 @@ func (f *restoreFlags) forConsole(st console.Status, out *serviceResult) console
 	if p.Loss() > 0 {
 		c.Warnings = append(c.Warnings, fmt.Sprintf("%s of writes are LOST: everything after the target, and what is written until the service has stopped.", loss))
 	}
+	for _, o := range out.InTheWay {
+		c.Warnings = append(c.Warnings, "IN THE WAY: "+o.String())
+	}
+	c.Warnings = append(c.Warnings, out.Notes...)
 	for _, s := range out.Steps {
-		c.Steps = append(c.Steps, console.PlanStep{Do: s.Do, Touches: s.Touches, Duration: journal.Duration(s.Duration)})
+		c.Steps = append(c.Steps, console.PlanStep{Do: s.Do, Touches: s.Touches, Duration: journal.Duration(s.Duration.Std().Round(time.Second))})
 		c.Duration += journal.Duration(s.Duration)
 	}
 	c.Duration = journal.Duration(c.Duration.Std().Round(time.Second))
@@ -196,16 +194,12 @@ func (d Desk) PlanRestore(ctx context.Context, in console.RestoreRequest) (conso
 
 // Restore implements console.RecoveryDesk.
 func (d Desk) Restore(ctx context.Context, in console.RestoreRequest) (*restore.Operation, error) {
-	open, err := d.operations("").Unfinished()
-	if err != nil {
-		return nil, err
-	}
-	if open != nil {
-		return nil, &console.Error{Code: console.CodeLocked, Message: fmt.Sprintf("restore %s of %s is not finished: %s", open.ID, open.Dir, open.Describe()), Hint: "go on with it, or give it up, first"}
-	}
 	p, err := d.plan(ctx, in)
 	if err != nil {
 		return nil, err
+	}
+	if err := d.records().mustBeFree(ctx, p.dir, true); err != nil {
+		return nil, &console.Error{Code: console.CodeLocked, Message: err.Error(), Hint: "go on with it, or give it up, first"}
 	}
 	if p.Hash != in.PlanHash {
 		return nil, &console.Error{Code: console.CodeStalePlan, Message: "the plan is not what it was any more"}
@@ -217,17 +211,19 @@ func (d Desk) Restore(ctx context.Context, in console.RestoreRequest) (*restore.
 }
 
 // Resume implements console.RecoveryDesk.
-func (d Desk) Resume(_ context.Context, id string, abandon bool) (*restore.Operation, error) {
-	ops := d.operations("")
-	o, err := unfinished(ops, []string{id})
+func (d Desk) Resume(ctx context.Context, id string, abandon bool) (*restore.Operation, error) {
+	r := d.records()
+	o, err := r.unfinished(ctx, []string{id})
 	if err != nil {
 		return nil, err
 	}
 	if abandon {
-		return o, giveUp(ops, o)
+		return o, r.giveUp(ctx, o)
 	}
-	return o, takeUp(ops, o)
+	return o, r.takeUp(o)
 }
+
+func (d Desk) records() records { return records{host: d.Host, ops: d.operations("")} }
 
 // RunJob implements console.RecoveryDesk. The job's end is told by its record in the repository, which the posture has.
 func (d Desk) RunJob(_ context.Context, kind recovery.Kind) (string, error) {

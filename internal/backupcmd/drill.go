@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -221,7 +220,7 @@ func (f *drillFlags) scratch(m *backup.Manifest) (*scratch, error) {
 	}
 	if s.owner, err = lookup(f.owner); err == nil {
 		err = os.Chown(root, s.owner.UID, s.owner.GID)
-		s.server.Credential = &syscall.Credential{Uid: uint32(s.owner.UID), Gid: uint32(s.owner.GID)}
+		s.server.Credential = credential(s.owner)
 	}
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(root))

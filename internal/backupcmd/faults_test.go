@@ -96,6 +96,9 @@ func TestFaults(t *testing.T) {
 	t.Run("expire", s.expire)
 	t.Run("an occupied directory, and delta", s.delta)
 	t.Run("kill -9 of a restore", s.killRestore)
+	t.Run("the record of an interrupted restore", s.records)
+	t.Run("the same restore again", s.sameAgain)
+	t.Run("two restores at once", s.twoAtOnce)
 	t.Run("kill -9 of a backup", s.killBackup)
 	t.Run("push and fetch", s.pushAndFetch)
 }

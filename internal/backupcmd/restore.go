@@ -6,16 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/covetpy/covet/internal/pgctl"
 	"github.com/covetpy/covet/ops/backup"
 	"github.com/covetpy/covet/ops/restore"
 )
@@ -30,6 +27,8 @@ type restoreFlags struct {
 	workers                                              int
 	plan, delta, start                                   bool
 	withService                                          serviceFlags
+	notes                                                []string           // on stopping the service
+	replaced                                             *restore.Operation // interrupted, and given up by --delta
 	host                                                 Host
 }
 
@@ -63,7 +62,7 @@ func (f *restoreFlags) define(cmd *cobra.Command) {
 	f.output.add(cmd)
 	f.targetFlags.add(cmd)
 	fs := cmd.Flags()
-	fs.StringVar(&f.to, "to", "", "data directory to restore into (required)")
+	fs.StringVar(&f.to, "to", "", "data directory to restore into; with --with-service default PGDATA, or the running server's own")
 	fs.StringVar(&f.backup, "backup", "", "ID of the backup to start from; default the best for the target")
 	fs.BoolVar(&f.plan, "plan", false, "show what would be done, and do nothing")
 	fs.BoolVar(&f.delta, "delta", false, "restore into a directory that isn't empty: fetch what differs, remove what isn't the backup's")
@@ -83,11 +82,13 @@ func (f *restoreFlags) define(cmd *cobra.Command) {
 
 // result is what restore prints.
 type result struct {
-	Plan    *restore.Plan  `json:"plan"`
-	Place   string         `json:"place"`
-	Stats   *restore.Stats `json:"stats,omitempty"`
-	Took    string         `json:"took,omitempty"`
-	Reached *reached       `json:"reached,omitempty"`
+	ID       string         `json:"restore,omitempty"`
+	Plan     *restore.Plan  `json:"plan"`
+	Place    string         `json:"place"`
+	InTheWay []obstacle     `json:"in_the_way"`
+	Stats    *restore.Stats `json:"stats,omitempty"`
+	Took     string         `json:"took,omitempty"`
+	Reached  *reached       `json:"reached,omitempty"`
 }
 
 type reached struct {
@@ -97,16 +98,21 @@ type reached struct {
 }
 
 func (f *restoreFlags) run(cmd *cobra.Command) error {
-	ctx := cmd.Context()
-	target, err := f.validate()
+	target, err := f.validate(cmd.Context())
+	switch {
+	case err != nil:
+		return err
+	case f.withService.worker != "":
+		return f.work(cmd.Context(), f.host.operations(f.withService.stateDir), target)
+	case f.withService.on:
+		return f.runWithService(cmd, target)
+	}
+	ctx, stop := goOn(cmd.Context())
+	defer stop()
+	last, err := f.interrupted(&target)
 	if err != nil {
 		return err
 	}
-	if f.withService.on {
-		return f.runWithService(cmd, target)
-	}
-	ctx, stop := goOn(ctx)
-	defer stop()
 	c, err := f.cluster(ctx)
 	if err != nil {
 		return err
@@ -115,37 +121,124 @@ func (f *restoreFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	return f.runPlain(ctx, cmd, c, target, plan, last)
+}
+
+// runPlain does what was planned, where nothing is in the way. last is the record of the same restore that was interrupted.
+func (f *restoreFlags) runPlain(ctx context.Context, cmd *cobra.Command, c backup.Cluster, target restore.Target, plan *restore.Plan, last *restore.Operation) error {
 	place, err := restore.Inspect(f.to)
 	if err != nil {
-		return err
-	}
-	out := &result{Plan: plan, Place: describe(f.to, place)}
-	if f.plan {
-		return f.print(cmd.OutOrStdout(), out, out.table)
-	}
-	if err := restore.Allow(f.to, place, plan.Backup.ID, f.delta); err != nil {
 		return err
 	}
 	m, err := c.Manifest(ctx, plan.Backup.ID)
 	if err != nil {
 		return err
 	}
-	job, err := f.job(cmd, c, m, place)
-	if err != nil {
+	out := &result{Plan: plan, Place: describe(f.to, place)}
+	if out.InTheWay, err = f.inTheWay(ctx, c, m, place); err != nil {
 		return err
 	}
-	if err := f.execute(ctx, cmd, job, target, out); err != nil {
-		return halfDone(err)
+	if last != nil {
+		out.ID, out.Place = last.ID, fmt.Sprintf("%s: an interrupted restore, which is continued: %s", f.to, last.Describe())
 	}
+	if f.plan {
+		return f.print(cmd.OutOrStdout(), out, out.table)
+	}
+	if err := f.mayWrite(last, place, m); err != nil {
+		return err
+	}
+	if err := blocked(out.InTheWay); err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := f.replace(); err != nil {
+		return err
+	}
+	j := &job{f: f, ops: f.host.operations(f.withService.stateDir), o: last, target: target, tell: f.progress(cmd.ErrOrStderr())}
+	if j.o == nil {
+		j.o = f.newOperation(out, m)
+	}
+	if err := j.hold(ctx); err != nil {
+		return halfDone(fmt.Errorf("%w (covetctl restore resume %s, or the same command again, continues)", err, j.o.ID))
+	}
+	out.ID, out.Stats, out.Reached, out.Took = j.o.ID, j.stats, j.reached, time.Since(began).Round(time.Millisecond).String()
 	return f.print(cmd.OutOrStdout(), out, out.table)
 }
 
-func (f *restoreFlags) validate() (restore.Target, error) {
+// mayWrite refuses places that hold something which the command doesn't say to overwrite. What an interrupted restore has
+// made is its own.
+func (f *restoreFlags) mayWrite(last *restore.Operation, place restore.Place, m *backup.Manifest) error {
+	if last != nil && last.Step(stepCopy).State == restore.Done {
+		return nil
+	}
+	if err := restore.Allow(f.to, place, m.ID, f.delta); err != nil {
+		return err
+	}
+	at, err := f.locations()
+	if err != nil {
+		return err
+	}
+	return restore.AllowSpaces(m, at, place, f.delta)
+}
+
+// interrupted finds the record of the same restore that was interrupted, and takes over what it had decided. Another one of the
+// same directory must be ended first; --delta ends it.
+func (f *restoreFlags) interrupted(target *restore.Target) (*restore.Operation, error) {
+	last, err := restore.Beside(f.to)
+	if err != nil || last == nil || last.Finished() || last.Dir != f.to {
+		return nil, err
+	}
+	if last.Running() {
+		return nil, &exitError{fmt.Errorf("restore %s of %s is at work (process %d): covetctl restore status --watch --to %s follows it", last.ID, f.to, last.PID, f.to), exitLocked}
+	}
+	if last.Service == "" && last.Target == target.String() && (f.backup == "" || f.backup == last.Backup) && last.Step(stepRecover).Do == f.recoverStep(*target) {
+		f.backup = last.Backup
+		if target.Timeline == 0 {
+			target.Timeline = last.Timeline
+		}
+		return last, nil
+	}
+	switch {
+	case f.plan:
+		return nil, nil
+	case last.Service == "" && f.delta:
+		f.replaced = last
+		return nil, nil
+	}
+	return nil, open(last)
+}
+
+// replace closes the record of an interrupted restore whose place this one takes.
+func (f *restoreFlags) replace() error {
+	if f.replaced == nil {
+		return nil
+	}
+	return f.host.operations(f.withService.stateDir).Save(dropped(f.replaced))
+}
+
+// recoverStep is what the step is called by which this restore starts PostgreSQL; empty where it doesn't.
+func (f *restoreFlags) recoverStep(t restore.Target) string {
+	for _, s := range f.jobSteps("", t.String()) {
+		if s.Name == stepRecover {
+			return s.Do
+		}
+	}
+	return ""
+}
+
+func (f *restoreFlags) validate(ctx context.Context) (restore.Target, error) {
 	if err := f.check(); err != nil {
 		return restore.Target{}, err
 	}
-	if f.to == "" {
+	if f.to == "" && !f.withService.on {
 		return restore.Target{}, usage(errors.New("say where to restore to with --to DIR"))
+	}
+	if f.to == "" {
+		dir, err := f.host.directory(ctx, "")
+		if err != nil {
+			return restore.Target{}, usage(fmt.Errorf("say which data directory to restore with --to DIR: %w", err))
+		}
+		f.to = dir
 	}
 	abs, err := filepath.Abs(f.to)
 	if err != nil {
@@ -189,30 +282,6 @@ func makePlan(ctx context.Context, c backup.Cluster, t restore.Target, id string
 	})
 }
 
-// job prepares the copy, and refuses where tablespaces would overwrite something.
-func (f *restoreFlags) job(cmd *cobra.Command, c backup.Cluster, m *backup.Manifest, place restore.Place) (restore.Copy, error) {
-	job := restore.Copy{
-		Cluster: c, Manifest: m, Dir: f.to, Workers: f.workers,
-		Existing: place.State != restore.Free, Report: f.progress(cmd.ErrOrStderr()),
-	}
-	var err error
-	if job.Locations, err = f.locations(); err != nil {
-		return job, err
-	}
-	if os.Geteuid() == 0 {
-		o, err := lookup(f.owner)
-		if err != nil {
-			return job, err
-		}
-		job.Owner = o
-	}
-	if err := restore.AllowSpaces(m, job.Locations, place, f.delta); err != nil {
-		return job, err
-	}
-	job.Existing = job.Existing || f.delta
-	return job, nil
-}
-
 // locations reads --tablespace.
 func (f *restoreFlags) locations() (map[uint32]string, error) {
 	out := map[uint32]string{}
@@ -224,43 +293,6 @@ func (f *restoreFlags) locations() (map[uint32]string, error) {
 		out[uint32(n)] = dir
 	}
 	return out, nil
-}
-
-func lookup(name string) (*restore.Owner, error) {
-	u, err := user.Lookup(name)
-	if err != nil {
-		return nil, usage(fmt.Errorf("--owner: %w", err))
-	}
-	uid, err1 := strconv.Atoi(u.Uid)
-	gid, err2 := strconv.Atoi(u.Gid)
-	return &restore.Owner{UID: uid, GID: gid}, errors.Join(err1, err2)
-}
-
-// execute copies, configures and, where asked, starts.
-func (f *restoreFlags) execute(ctx context.Context, cmd *cobra.Command, job restore.Copy, t restore.Target, out *result) error {
-	began := time.Now()
-	stats, err := job.Run(ctx)
-	if err != nil {
-		return fmt.Errorf("%w (run the same command again to continue)", err)
-	}
-	command, err := f.restoreCommand(job.Cluster.System)
-	if err != nil {
-		return err
-	}
-	settings := restore.Settings(t, restore.Recovery{
-		Timeline: out.Plan.Timeline, RestoreCommand: command, Action: restore.Action(f.action), ArchiveOff: f.archive == "off",
-	})
-	if err := restore.Configure(f.to, settings, job.Owner); err != nil {
-		return err
-	}
-	out.Stats = &stats
-	if f.start {
-		if out.Reached, err = f.startServer(ctx, cmd.ErrOrStderr(), job.Owner, out.Plan); err != nil {
-			return err
-		}
-	}
-	out.Took = time.Since(began).Round(time.Millisecond).String()
-	return nil
 }
 
 // restoreCommand is the shell command by which PostgreSQL fetches its log with this very program.
@@ -285,31 +317,15 @@ func shell(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-func (f *restoreFlags) startServer(ctx context.Context, progress io.Writer, o *restore.Owner, p *restore.Plan) (*reached, error) {
-	s := pgctl.Server{Bin: f.pgBin, Dir: f.to, Options: f.pgOptions, Log: filepath.Join(f.to, "covet-recovery.log")}
-	if o != nil {
-		s.Credential = &syscall.Credential{Uid: uint32(o.UID), Gid: uint32(o.GID)}
+// describeWithService is describe where the server is stopped, and what is there overwritten, by the restore itself.
+func describeWithService(dir string, p restore.Place) string {
+	switch p.State {
+	case restore.Running:
+		return fmt.Sprintf("%s: the server in it (process %d) is stopped, and its files are overwritten", dir, p.PID)
+	case restore.Occupied:
+		return dir + ": its files are overwritten"
 	}
-	if s.Bin == "" {
-		bin, err := pgctl.FindBin(f.to)
-		if err != nil {
-			return nil, err
-		}
-		s.Bin = bin
-	}
-	if err := s.Start(ctx); err != nil {
-		return nil, err
-	}
-	tell := f.progress(progress)
-	began := time.Now()
-	got, err := s.Wait(ctx, func(st pgctl.State) {
-		from, to := p.Backup.StartLSN, p.End()
-		tell(backup.Progress{Phase: "replay", Done: int64(max(st.Replayed, from) - from), Total: int64(to - from), Elapsed: time.Since(began)})
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &reached{got.Timeline, got.LSN, got.Reason}, nil
+	return describe(dir, p)
 }
 
 func describe(dir string, p restore.Place) string {
@@ -331,7 +347,10 @@ func (r *result) table(w io.Writer) error {
 		"target", p.Target, "backup", fmt.Sprintf("%s, ended %s, %s", p.Backup.ID, when(p.Backup.Stopped), size(p.Backup.Bytes)),
 		"timeline", fmt.Sprint(p.Timeline), "WAL", fmt.Sprintf("%d segments, %s to %s, %s", len(p.Segments), p.First, p.Last, size(p.WALBytes)),
 		"reaches", pointText(p.Reaches, "the end of the backup"), "newest", pointText(p.Newest, "the end of the backup"),
-		"loses", p.Loss().Round(time.Millisecond).String(), "place", r.Place,
+		"loses", p.Loss().Round(time.Millisecond).String(), "restore", r.ID, "place", r.Place,
+	}
+	for _, o := range r.InTheWay {
+		pairs = append(pairs, "IN THE WAY", o.String())
 	}
 	if r.Stats != nil {
 		pairs = append(pairs, "copied", fmt.Sprintf("%s from %s fetched, %s kept", size(r.Stats.Written), size(r.Stats.Fetched), size(r.Stats.Kept)), "took", r.Took)

@@ -1,6 +1,7 @@
 package backupcmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,19 +33,33 @@ func standstill(o *restore.Operation) error {
 		return nil
 	}
 	at := o.Current()
-	return &exitError{fmt.Errorf("the restore %s stands at %q: %s\n%s\ncovetctl restore resume %s goes on, covetctl restore abandon %s gives it up",
-		o.ID, at.Do, o.Error, left(o), o.ID, o.ID), exitHalfDone}
+	return &exitError{fmt.Errorf("the restore %s stands at: %s: %s\n%s\ncovetctl restore resume %s goes on, covetctl restore abandon %s gives it up",
+		o.ID, at.Do, cmp.Or(o.Error, "the process that worked on it is gone"), left(o), o.ID, o.ID), exitHalfDone}
 }
 
 // left says what state things are in.
 func left(o *restore.Operation) string {
-	switch at := o.Current(); at.Name {
-	case stepStop, stepDown:
-		return "The database is as it was."
-	case stepCopy, stepConfigure:
-		return "The database in " + o.Dir + " is half restored and cannot be started; the service is stopped."
+	at := o.Current()
+	if at == nil {
+		return "Everything is done."
+	}
+	var service string
+	if o.Service != "" {
+		service = "; the service is stopped"
+	}
+	switch at.Name {
+	case stepStop:
+		return "The database is as it was; the service may be stopping."
+	case stepDown, stepKeep:
+		return "The database in " + o.Dir + " is as it was, and stopped" + service + "."
+	case stepCopy:
+		return "The database in " + o.Dir + " is half restored and cannot be started" + service + "."
+	case stepConfigure:
+		return "The files in " + o.Dir + " are restored; PostgreSQL must not be started before they are set up" + service + "."
 	case stepRecover:
-		return "The files are there and the log is being replayed; the service is stopped."
+		return "The files are there and the log is being replayed" + service + "."
+	case stepStart:
+		return "The database and the release are as wanted; the service is starting, or has yet to."
 	default:
 		return "The database is restored; the service is stopped until this is finished."
 	}
@@ -94,34 +109,50 @@ func after(says string) string {
 
 func restoreStatusCommand(h Host) *cobra.Command {
 	var o output
-	var dir string
+	var w whichRestore
 	var follow, all bool
 	cmd := &cobra.Command{
 		Use:   "status [RESTORE]",
-		Short: "Show a database rollback: what is done, what is left",
-		Long:  `Show the newest database rollback, or the one named: which steps are done, and what is left. --watch follows it to its end.`,
+		Short: "Show a restore: what is done, what is left",
+		Long: `Show the newest restore, or the one named: which steps are done, and what is left. --watch follows it to its end.
+
+Restores are found that were begun on this machine, those that the service's journal knows of, wherever they run, and with --to
+that of a directory.`,
 		Example: `  covetctl restore status
   covetctl restore status --watch
+  covetctl restore status --to /var/lib/postgresql/15/main
   covetctl restore status --all -o json`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.check(); err != nil {
 				return err
 			}
-			return failed(showRestore(cmd, &o, h.operations(dir), args, follow, all))
+			return failed(showRestore(cmd, &o, w.records(h), args, follow, all))
 		},
-		ValidArgsFunction: completeRestores(h, &dir),
+		ValidArgsFunction: completeRestores(h, &w),
 	}
 	o.add(cmd)
+	w.add(cmd)
 	cmd.Flags().BoolVarP(&follow, "watch", "w", false, "follow it until it ends")
 	cmd.Flags().BoolVar(&all, "all", false, "list all of them")
-	cmd.Flags().StringVar(&dir, "state-dir", "", "where the records are kept; default covetd's data directory")
 	return cmd
 }
 
-func completeRestores(h Host, dir *string) cobra.CompletionFunc {
+// whichRestore are the flags of the commands about one restore.
+type whichRestore struct{ stateDir, to string }
+
+func (w *whichRestore) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&w.stateDir, "state-dir", "", "where the records are kept; default covetd's data directory")
+	cmd.Flags().StringVar(&w.to, "to", "", "the restore of this data directory")
+}
+
+func (w *whichRestore) records(h Host) records {
+	return records{host: h, ops: h.operations(w.stateDir), dir: absolutePath(w.to)}
+}
+
+func completeRestores(h Host, w *whichRestore) cobra.CompletionFunc {
 	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		all, err := h.operations(*dir).List()
+		all, err := w.records(h).ops.List()
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
@@ -133,9 +164,9 @@ func completeRestores(h Host, dir *string) cobra.CompletionFunc {
 	}
 }
 
-func showRestore(cmd *cobra.Command, out *output, ops restore.Operations, args []string, follow, all bool) error {
+func showRestore(cmd *cobra.Command, out *output, r records, args []string, follow, all bool) error {
 	if all {
-		list, err := ops.List()
+		list, err := r.all(cmd.Context())
 		if err != nil {
 			return err
 		}
@@ -154,12 +185,12 @@ func showRestore(cmd *cobra.Command, out *output, ops restore.Operations, args [
 	if len(args) > 0 {
 		id = args[0]
 	}
-	o, err := ops.Load(id)
-	if errors.Is(err, fs.ErrNotExist) && id == "" {
-		return &exitError{errors.New("no database rollback was ever begun from here"), 1}
+	o, err := r.find(cmd.Context(), id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &exitError{err, 1}
 	}
-	if err == nil && follow {
-		o, err = watch(cmd.Context(), cmd.ErrOrStderr(), out, ops, o.ID)
+	if err == nil && follow && !o.Elsewhere() {
+		o, err = watch(cmd.Context(), cmd.ErrOrStderr(), out, r.ops, o.ID)
 	}
 	if err != nil {
 		return err
@@ -174,7 +205,15 @@ func showRestore(cmd *cobra.Command, out *output, ops restore.Operations, args [
 }
 
 func printOperation(w io.Writer, o *restore.Operation) error {
-	if err := fields(w, "restore", o.ID, "state", o.Describe(), "place", o.Dir, "target", o.Target, "backup", o.Backup, "loses", o.Loss.String(), "release", o.Release, "by", o.By, "began", when(o.Began), "ended", when(o.Ended)); err != nil {
+	place := o.Dir
+	if o.Elsewhere() {
+		place = o.Host + ":" + o.Dir
+	}
+	next := ""
+	if !o.Finished() && !o.Running() {
+		next = fmt.Sprintf("%s covetctl restore resume %s goes on, covetctl restore abandon %s gives it up", left(o), o.ID, o.ID)
+	}
+	if err := fields(w, "restore", o.ID, "state", o.Describe(), "next", next, "service", o.Service, "place", place, "target", o.Target, "backup", o.Backup, "loses", o.Loss.String(), "release", o.Release, "by", o.By, "began", when(o.Began), "ended", when(o.Ended)); err != nil {
 		return err
 	}
 	var lines [][]string
@@ -192,129 +231,6 @@ func printOperation(w io.Writer, o *restore.Operation) error {
 	return rows(w, []string{"STEP", "STATE", "TOOK", ""}, lines)
 }
 
-func restoreResumeCommand(h Host) *cobra.Command {
-	var o output
-	var dir string
-	cmd := &cobra.Command{
-		Use:   "resume [RESTORE]",
-		Short: "Go on with a database rollback that was interrupted",
-		Long: `Go on with a database rollback that was interrupted or that failed, from the step at which it stands; without a name, the
-newest that isn't finished. What is done already isn't done again.`,
-		Example: `  covetctl restore resume`,
-		Args:    cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.check(); err != nil {
-				return err
-			}
-			return failed(resume(cmd, &o, h.operations(dir), args))
-		},
-		ValidArgsFunction: completeRestores(h, &dir),
-	}
-	o.add(cmd)
-	cmd.Flags().StringVar(&dir, "state-dir", "", "where the records are kept; default covetd's data directory")
-	return cmd
-}
-
-// unfinished finds the operation that is meant.
-func unfinished(ops restore.Operations, args []string) (*restore.Operation, error) {
-	var o *restore.Operation
-	var err error
-	if len(args) > 0 {
-		o, err = ops.Load(args[0])
-	} else {
-		o, err = ops.Unfinished()
-	}
-	switch {
-	case err != nil:
-		return nil, err
-	case o == nil:
-		return nil, &exitError{errors.New("every database rollback that was begun is finished: covetctl restore status --all lists them"), 1}
-	case o.Finished():
-		return nil, &exitError{fmt.Errorf("restore %s is finished: %s", o.ID, o.Describe()), 1}
-	}
-	return o, nil
-}
-
-// takeUp has a process go on with an operation, unless one is at it.
-func takeUp(ops restore.Operations, o *restore.Operation) error {
-	if o.Running() {
-		return nil
-	}
-	o.Error = ""
-	if err := ops.Save(o); err != nil {
-		return err
-	}
-	return startWorker(o, ops)
-}
-
-func resume(cmd *cobra.Command, out *output, ops restore.Operations, args []string) error {
-	o, err := unfinished(ops, args)
-	if err != nil {
-		return err
-	}
-	if err := takeUp(ops, o); err != nil {
-		return err
-	}
-	if o, err = watch(cmd.Context(), cmd.ErrOrStderr(), out, ops, o.ID); err != nil {
-		return err
-	}
-	if err := out.print(cmd.OutOrStdout(), o, func(w io.Writer) error { return printOperation(w, o) }); err != nil {
-		return err
-	}
-	return standstill(o)
-}
-
-func restoreAbandonCommand(h Host) *cobra.Command {
-	var o output
-	var dir string
-	var yes bool
-	cmd := &cobra.Command{
-		Use:   "abandon [RESTORE]",
-		Short: "Give up a database rollback that stands still",
-		Long: `Give up a database rollback that stands still: its record is closed. Nothing else changes: the service stays stopped, and the
-database as it is. covetctl service start --restore RESTORE starts the service all the same.`,
-		Example: `  covetctl restore abandon --yes`,
-		Args:    cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.check(); err != nil {
-				return err
-			}
-			return failed(abandon(cmd, &o, h.operations(dir), args, yes))
-		},
-		ValidArgsFunction: completeRestores(h, &dir),
-	}
-	o.add(cmd)
-	cmd.Flags().BoolVar(&yes, "yes", false, "do it")
-	cmd.Flags().StringVar(&dir, "state-dir", "", "where the records are kept; default covetd's data directory")
-	return cmd
-}
-
-// giveUp closes the record of an operation on which nobody works.
-func giveUp(ops restore.Operations, o *restore.Operation) error {
-	if o.Running() {
-		return &exitError{fmt.Errorf("restore %s is at work (process %d): stop it first (kill %d)", o.ID, o.PID, o.PID), exitLocked}
-	}
-	o.Ended, o.Dropped, o.PID = time.Now().UTC(), true, 0
-	return ops.Save(o)
-}
-
-func abandon(cmd *cobra.Command, out *output, ops restore.Operations, args []string, yes bool) error {
-	o, err := unfinished(ops, args)
-	if err != nil {
-		return err
-	}
-	if !yes && !o.Running() {
-		return usage(fmt.Errorf("restore %s %s. %s Say --yes to give it up", o.ID, o.Describe(), left(o)))
-	}
-	if err := giveUp(ops, o); err != nil {
-		return err
-	}
-	return out.print(cmd.OutOrStdout(), o, func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "restore %s is given up. %s\n", o.ID, left(o))
-		return err
-	})
-}
-
 // table prints the plan of a database rollback, or what became of it.
 func (r *serviceResult) table(w io.Writer) error {
 	if r.Operation != nil {
@@ -325,6 +241,11 @@ func (r *serviceResult) table(w io.Writer) error {
 	}
 	if err := fields(w, "service", r.Service, "duration", fmt.Sprintf("about %s of the %s that are promised (%s)", r.Duration, r.Limit, r.Basis)); err != nil {
 		return err
+	}
+	for _, n := range r.Notes {
+		if err := fields(w, "note", n); err != nil {
+			return err
+		}
 	}
 	var lines [][]string
 	for i, s := range r.Steps {

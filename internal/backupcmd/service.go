@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -48,18 +49,6 @@ func (f *serviceFlags) add(cmd *cobra.Command) {
 	}
 }
 
-// The steps of a database rollback, in their order.
-const (
-	stepStop      = "stop-service"
-	stepDown      = "stop-database"
-	stepCopy      = "copy"
-	stepConfigure = "configure"
-	stepRecover   = "recover"
-	stepCheck     = "check"
-	stepRelease   = "release"
-	stepStart     = "start-service"
-)
-
 // goOn is a context that a dead terminal doesn't end: a restore that runs goes on. Ctrl-C and SIGTERM end it.
 func goOn(ctx context.Context) (context.Context, context.CancelFunc) {
 	signal.Ignore(syscall.SIGHUP)
@@ -86,6 +75,7 @@ func (h Host) operations(named string) restore.Operations {
 type serviceResult struct {
 	result
 	Service   string             `json:"service"` // ENVIRONMENT/SERVICE
+	Notes     []string           `json:"notes,omitempty"`
 	Steps     []plannedStep      `json:"steps"`
 	Duration  string             `json:"duration"` // expected
 	Limit     string             `json:"rto"`
@@ -107,16 +97,11 @@ func (f *restoreFlags) runWithService(cmd *cobra.Command, target restore.Target)
 	if f.host.Service == nil {
 		return usage(errors.New("--with-service: no service is known here"))
 	}
-	ops := f.host.operations(f.withService.stateDir)
-	if f.withService.worker != "" {
-		return f.work(cmd, ops, target)
-	}
-	open, err := ops.Unfinished()
-	if err != nil {
-		return err
-	}
-	if open != nil && !f.plan {
-		return &exitError{fmt.Errorf("restore %s of %s is not finished (%s): covetctl restore resume %s goes on with it, covetctl restore abandon %s gives it up", open.ID, open.Dir, open.Describe(), open.ID, open.ID), exitLocked}
+	r := records{host: f.host, ops: f.host.operations(f.withService.stateDir)}
+	if !f.plan {
+		if err := r.mustBeFree(ctx, f.to, true); err != nil {
+			return err
+		}
 	}
 	st, err := f.host.status(ctx)
 	if err != nil {
@@ -132,14 +117,28 @@ func (f *restoreFlags) runWithService(cmd *cobra.Command, target restore.Target)
 	if err := f.allowed(st, out.Plan); err != nil {
 		return err
 	}
-	o := f.newOperation(out, m)
+	o, err := f.begin(ctx, r.ops, st, out, m)
+	if err != nil {
+		return err
+	}
+	return f.follow(cmd, r.ops, o, out)
+}
+
+// begin has a process of its own carry a plan out, where nothing is in the way.
+func (f *restoreFlags) begin(ctx context.Context, ops restore.Operations, st console.Status, out *serviceResult, m *backup.Manifest) (*restore.Operation, error) {
+	if err := blocked(out.InTheWay); err != nil {
+		return nil, err
+	}
+	o := f.newOperation(&out.result, m)
+	o.Service, o.Platform, o.Release = out.Service, st.Platform, f.withService.release
 	if err := ops.Save(o); err != nil {
-		return err
+		return nil, err
 	}
-	if err := startWorker(o, ops); err != nil {
-		return err
+	j := &job{f: f, ops: ops, o: o}
+	if err := j.note(ctx); err != nil { // whoever goes on with it may never see this machine
+		return nil, errors.Join(err, ops.Save(dropped(o)))
 	}
-	return f.follow(cmd, ops, o, out)
+	return o, f.host.startWorker(o, ops)
 }
 
 // status asks the service how it is.
@@ -148,11 +147,14 @@ func (h Host) status(ctx context.Context) (st console.Status, err error) {
 	return st, err
 }
 
+// errOpening is wrapped where a service wasn't reached at all.
+var errOpening = errors.New("the service was not reached")
+
 // withPort opens the port for one use: a journal that is held keeps covetd from starting.
 func (h Host) withPort(ctx context.Context, use func(console.Port) error) error {
 	p, err := h.Service(ctx)
 	if err != nil {
-		return err
+		return &openingError{err}
 	}
 	err = use(p)
 	if c, ok := p.(io.Closer); ok {
@@ -160,6 +162,11 @@ func (h Host) withPort(ctx context.Context, use func(console.Port) error) error 
 	}
 	return err
 }
+
+// openingError says what its cause says, and can be told from what a service answered.
+type openingError struct{ error }
+
+func (e *openingError) Unwrap() []error { return []error{e.error, errOpening} }
 
 func served(st console.Status) string {
 	if st.Environment == "" {
@@ -186,15 +193,12 @@ func (f *restoreFlags) planWithService(ctx context.Context, st console.Status, t
 	if err != nil {
 		return nil, nil, err
 	}
-	if place.State != restore.Running { // the running one is stopped first
-		if err := restore.Allow(f.to, place, plan.Backup.ID, true); err != nil {
-			return nil, nil, err
-		}
+	way, err := f.inTheWay(ctx, c, m, place)
+	if err != nil {
+		return nil, nil, err
 	}
-	if f.withService.release != "" {
-		if err := f.releaseKnown(ctx); err != nil {
-			return nil, nil, err
-		}
+	if way, err = f.serviceInTheWay(ctx, st, way); err != nil {
+		return nil, nil, err
 	}
 	facts, err := recovery.Look(ctx, c.Repository, f.service, c.System, time.Now().UTC())
 	if err != nil {
@@ -205,7 +209,8 @@ func (f *restoreFlags) planWithService(ctx context.Context, st console.Status, t
 	if conf, err := LoadConfig(os.Getenv); err == nil {
 		limit = conf.Objectives.RTO
 	}
-	out := &serviceResult{result: result{Plan: plan, Place: describe(f.to, place)}, Service: served(st), Basis: basis, Limit: limit.String()}
+	out := &serviceResult{result: result{Plan: plan, Place: describeWithService(f.to, place), InTheWay: way}, Service: served(st), Basis: basis, Limit: limit.String()}
+	out.Notes = f.notes
 	out.Steps = f.steps(st, plan, took)
 	var total time.Duration
 	for _, s := range out.Steps {
@@ -215,13 +220,55 @@ func (f *restoreFlags) planWithService(ctx context.Context, st console.Status, t
 	return out, m, nil
 }
 
-func (f *restoreFlags) releaseKnown(ctx context.Context) error {
-	var got struct {
-		Version string `json:"version"`
+// serviceInTheWay adds what the service itself has against it. Whether the release can serve is found out now, while the one
+// that serves still does.
+func (f *restoreFlags) serviceInTheWay(ctx context.Context, st console.Status, way []obstacle) ([]obstacle, error) {
+	version := f.withService.release
+	if r := st.Rollout; r != nil && version == "" {
+		way = append(way, obstacle{"rollout " + r.ID, fmt.Sprintf("%s → %s is under way: it would go on with the restored database", st.Stable, r.To),
+			fmt.Sprintf("say which is to serve afterwards: --release %s, or --release %s", st.Stable, r.To)})
 	}
-	return f.host.withPort(ctx, func(p console.Port) error {
-		return p.Ask(ctx, console.GetRelease, console.Query{ID: f.withService.release}, &got)
+	way, err := f.stopInTheWay(ctx, way)
+	if err != nil || version == "" || version == st.Stable && st.Rollout == nil {
+		return way, err
+	}
+	var plan console.Plan
+	err = f.host.withPort(ctx, func(p console.Port) error {
+		return p.Do(ctx, console.Rollback, console.RollbackRequest{To: version, Force: true, Common: console.Common{Plan: true}}, &plan)
 	})
+	var e *console.Error
+	if errors.As(err, &e) && (e.Code == console.CodeRefused || e.Code == console.CodeInternal) {
+		return append(way, obstacle{"release " + version, e.Message, e.Hint}), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range plan.Warnings {
+		if why, cannot := strings.CutPrefix(w, "it cannot begin: "); cannot {
+			way = append(way, obstacle{"release " + version, why, "put that right first, or choose another release"})
+		}
+	}
+	return way, nil
+}
+
+// stopInTheWay adds what stands in the way of stopping the service, and takes down what is to be known about it.
+func (f *restoreFlags) stopInTheWay(ctx context.Context, way []obstacle) ([]obstacle, error) {
+	var plan console.Plan
+	err := f.host.withPort(ctx, func(p console.Port) error {
+		return p.Do(ctx, console.StopService, console.Target{Common: console.Common{Plan: true}}, &plan)
+	})
+	var e *console.Error
+	if errors.As(err, &e) && (e.Code == console.CodeRefused || e.Code == console.CodeLocked) {
+		return append(way, obstacle{"the service", e.Message, e.Hint}), nil
+	}
+	for _, w := range plan.Warnings {
+		if why, cannot := strings.CutPrefix(w, "it cannot begin: "); cannot {
+			way = append(way, obstacle{"the service", why, "put that right first"})
+		} else {
+			f.notes = append(f.notes, w)
+		}
+	}
+	return way, err
 }
 
 // steps are the plan's, with what each touches and what undoing it takes.
@@ -235,7 +282,8 @@ func (f *restoreFlags) steps(st console.Status, p *restore.Plan, took time.Durat
 	return []plannedStep{
 		{"stop the service: TRAFFIC STOPS HERE", served(st), 5 * second, "covetctl service start"},
 		{"stop PostgreSQL, which archives the rest of its log", f.to, 5 * second, "pg_ctl start: up to here nothing is lost"},
-		{fmt.Sprintf("copy backup %s over it", p.Backup.ID), fmt.Sprintf("%s, %s", f.to, size(p.Backup.Bytes)), backup.Elapsed(took), "restore to the newest point: it stays in the repository"},
+		{"keep the log that the repository lacks", asidePath(f.to, "…"), 0, "nothing to undo"},
+		{fmt.Sprintf("copy backup %s over it: WHAT IS THERE NOW IS GONE", p.Backup.ID), fmt.Sprintf("%s, %s", f.to, size(p.Backup.Bytes)), backup.Elapsed(took), "restore to the newest point: it stays in the repository"},
 		{"start PostgreSQL, replay to the target, promote", fmt.Sprintf("%d WAL segments", len(p.Segments)), 0, "the same"},
 		{"check every database, and the given queries", "every index, where amcheck is", 5 * second, "nothing to undo"},
 		{"release " + cmp.Or(release, "none"), served(st), 0, went},
@@ -260,26 +308,33 @@ func (f *restoreFlags) allowed(st console.Status, p *restore.Plan) error {
 
 // newOperation is the record of what is to be done. What was decided is pinned: a restored server begins a timeline, which a
 // later plan would see.
-func (f *restoreFlags) newOperation(out *serviceResult, m *backup.Manifest) *restore.Operation {
-	now := time.Now().UTC()
+func (f *restoreFlags) newOperation(out *result, m *backup.Manifest) *restore.Operation {
+	now, p := time.Now().UTC(), out.Plan
 	o := &restore.Operation{
-		ID: restore.NewOperationID(now), Dir: f.to, Target: out.Plan.Target, Backup: m.ID, Timeline: out.Plan.Timeline, Reaches: out.Plan.Reaches,
-		Loss: backup.Elapsed(out.Plan.Loss()), Release: f.withService.release, By: operator(), Reason: f.withService.reason, Began: now,
+		ID: restore.NewOperationID(now), Host: restore.ThisHost(), Dir: f.to, Target: p.Target, Backup: m.ID, Timeline: p.Timeline, Reaches: p.Reaches,
+		Loss: backup.Elapsed(p.Loss()), By: operator(), Reason: f.withService.reason, Began: now, Replay: restore.Replay{From: p.Backup.StartLSN, To: p.End()},
 	}
-	for _, s := range []struct{ name, do string }{
-		{stepStop, "stop the service"}, {stepDown, "stop PostgreSQL in " + f.to}, {stepCopy, "copy backup " + m.ID},
-		{stepConfigure, "write the recovery settings"}, {stepRecover, "start PostgreSQL and replay to " + out.Plan.Target},
-		{stepCheck, "check the database"}, {stepRelease, "go to release " + cmp.Or(f.withService.release, "as before")}, {stepStart, "start the service"},
-	} {
-		o.Steps = append(o.Steps, restore.Step{Name: s.name, Do: s.do, State: restore.Pending})
+	for _, s := range f.jobSteps(m.ID, p.Target) {
+		s.State = restore.Pending
+		o.Steps = append(o.Steps, s)
 	}
-	o.Args = append(f.pinned(), "--backup", m.ID, "--timeline", fmt.Sprint(uint32(out.Plan.Timeline)), "--worker", o.ID)
+	o.Args = append(f.pinned(), "--backup", m.ID, "--timeline", fmt.Sprint(uint32(p.Timeline)))
 	return o
 }
 
-func operator() string {
-	if u := os.Getenv("SUDO_USER"); u != "" {
-		return u
+// jobSteps are those that this restore has.
+func (f *restoreFlags) jobSteps(backupID, target string) []restore.Step {
+	steps := []restore.Step{{Name: stepCopy, Do: "copy backup " + backupID}, {Name: stepConfigure, Do: "write the recovery settings"}}
+	start := restore.Step{Name: stepRecover, Do: "start PostgreSQL and replay to " + target}
+	switch {
+	case f.withService.on:
+		steps = append([]restore.Step{
+			{Name: stepStop, Do: "stop the service"}, {Name: stepDown, Do: "stop PostgreSQL in " + f.to}, {Name: stepKeep, Do: "keep the log that the repository lacks"},
+		}, steps...)
+		return append(steps, start, restore.Step{Name: stepCheck, Do: "check the database"},
+			restore.Step{Name: stepRelease, Do: "go to release " + cmp.Or(f.withService.release, "as before")}, restore.Step{Name: stepStart, Do: "start the service"})
+	case f.start:
+		return append(steps, start)
 	}
-	return cmp.Or(os.Getenv("USER"), os.Getenv("LOGNAME"), fmt.Sprintf("uid %d", os.Getuid()))
+	return steps
 }

@@ -94,6 +94,9 @@ func publish(temp, target string, ifAbsent bool) error {
 	if err := makeDirs(dir); err != nil {
 		return err
 	}
+	if err := inherit(temp, dir); err != nil {
+		return err
+	}
 	if !ifAbsent {
 		if err := os.Rename(temp, target); err != nil {
 			return err
@@ -128,7 +131,27 @@ func makeDirs(dir string) error {
 	if err != nil {
 		return err
 	}
+	if err := inherit(dir, parent); err != nil {
+		return err
+	}
 	return syncDir(parent)
+}
+
+// inherit gives what root has made to whom the folder around it belongs: in the repository of the user postgres, a backup or
+// a restore that root runs must leave nothing that postgres can't read.
+func inherit(path, dir string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || st.Uid == 0 {
+		return nil
+	}
+	return os.Lchown(path, int(st.Uid), int(st.Gid))
 }
 
 func syncDir(dir string) error {

@@ -82,8 +82,8 @@ func (l *ledger) pending() []journal.Event {
 // discover compares the journal with what runs, and keeps what follows for readers and for the first write.
 func (l *ledger) discover(ctx context.Context, s rollout.State, g *sight, who string) error {
 	o, ok := g.stage.deployment(primary)
-	if _, second := g.stage.deployment(candidate); !ok || second || s.Active != nil {
-		return nil // what runs is what a rollout is making of it
+	if _, second := g.stage.deployment(candidate); !ok || second || s.Active != nil || g.held(s) {
+		return nil // what runs is what a rollout is making of it, or what was stopped
 	}
 	w := g.workload(s, o, nil, primary)
 	if w.version != "" && w.version == s.Stable {

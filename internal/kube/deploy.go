@@ -285,6 +285,13 @@ type Platform struct {
 // Ensure implements rollout.Platform.
 func (p *Platform) Ensure(ctx context.Context, d rollout.Desired) error {
 	h := p.hand
+	s := h.sight.state()
+	if s.Stopped != nil {
+		return h.still(ctx)
+	}
+	if done, err := h.rise(ctx, s, d); !done || err != nil {
+		return err
+	}
 	l := h.sight.layout(now())
 	moves, err := place(l, d)
 	errs := []error{err}

@@ -103,7 +103,7 @@ func (d *driver) busy() bool {
 	if s.Active != nil {
 		return true
 	}
-	return s.Warm != nil || d.port.hand.untidy()
+	return s.Warm != nil || d.port.hand.untidy() || d.port.hand.restless(s)
 }
 
 // run drives until there is nothing left to do.
@@ -273,6 +273,13 @@ func (d *driver) problems() []string {
 		out = append(out, fmt.Sprintf("nobody can be said to drive: %v", trouble))
 	}
 	s := d.port.state()
+	if h, err := d.lease.seen(d.port); !self && err == nil && !h.fresh(now()) && d.port.hand.restless(s) {
+		what := "start"
+		if s.Stopped != nil {
+			what = "stop"
+		}
+		out = append(out, fmt.Sprintf("nobody carries out that the service is to %s: covetctl service %s does, or covetctl restore resume", what, what))
+	}
 	if self || other != "" || s.Active == nil && (s.Warm != nil || !d.port.hand.untidy()) {
 		return out
 	}

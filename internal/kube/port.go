@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -47,6 +48,8 @@ type Port struct {
 	mu     sync.Mutex
 	keeper *rollout.Keeper
 	desk   *console.Desk
+
+	turned atomic.Bool // it was told to stop or to start the service, and keeps it so
 
 	replaced chan struct{} // closed when the keeper and the desk are
 
@@ -177,6 +180,9 @@ func (p *Port) follow(ctx context.Context) {
 				err = p.reload(ctx)
 			}
 		}
+		if p.turned.Load() && p.hand.restless(p.state()) {
+			p.driver.wake(false)
+		}
 		if err != nil && ctx.Err() == nil {
 			p.options.Log.Warn("the journal could not be read; it is tried again", "error", err)
 		}
@@ -190,6 +196,9 @@ func (p *Port) follow(ctx context.Context) {
 
 // drift is the hash of what somebody else has put into the primary while nothing was under way, or empty.
 func (p *Port) drift() string {
+	if p.sight.held(p.state()) {
+		return ""
+	}
 	if l := p.sight.layout(now()); l.rest && l.adrift() {
 		return l.slots[primary].hash
 	}
@@ -255,18 +264,29 @@ func (p *Port) Do(ctx context.Context, op console.Op, in, out any) error {
 	if err != nil {
 		return inWords(string(op), err)
 	}
-	if _, ok := answer.(console.Ack); ok && op == console.PruneReleases {
-		if err := p.sweeper.sweep(ctx); err != nil {
-			return inWords(string(op), err)
-		}
+	if err := p.after(ctx, op, answer); err != nil {
+		return inWords(string(op), err)
 	}
-	if ack, ok := answer.(console.Ack); ok && ack.Rollout != nil {
+	if ack, ok := answer.(console.Ack); ok && (ack.Rollout != nil || p.turned.Load()) {
 		if err := p.reach(ctx, ack.Seq); err != nil {
 			return inWords(string(op), err)
 		}
 		p.driver.wake(op == console.Rollback || op == console.AbortRollout)
 	}
 	return convert(answer, out)
+}
+
+// after does what comes with a command beside what the driver does.
+func (p *Port) after(ctx context.Context, op console.Op, answer any) error {
+	switch op {
+	case console.StopService, console.StartService:
+		p.turned.Store(true)
+	case console.PruneReleases:
+		if _, done := answer.(console.Ack); done {
+			return p.sweeper.sweep(ctx)
+		}
+	}
+	return nil
 }
 
 // reach makes sure that the state in use knows the event, which another one may have written just before it was replaced.
@@ -320,7 +340,7 @@ func (p *Port) overtaken() bool {
 }
 
 // changing are the commands that change what runs.
-var changing = []console.Op{console.StartRollout, console.RetryRollout, console.Rollback, console.Promote, console.ResumeRollout}
+var changing = []console.Op{console.StopService, console.StartService, console.StartRollout, console.RetryRollout, console.Rollback, console.Promote, console.ResumeRollout}
 
 // fit refuses what must not be done to the Deployment at all.
 func (p *Port) fit(op console.Op) error {
@@ -405,24 +425,6 @@ func (p *Port) problems() []string {
 		out = append(out, "the API server warns: "+w)
 	}
 	return out
-}
-
-// judged says where the judgement of the rollout under way is not by requests. Only who drives it knows.
-func (p *Port) judged() []string {
-	r := p.state().Active
-	p.driver.mu.Lock()
-	self := p.driver.self
-	p.driver.mu.Unlock()
-	if r == nil || !self || r.Weight == 0 || r.Purpose != rollout.Deploy {
-		return nil
-	}
-	if a := p.driven().Last().Health; a.Blind != "" && a.About == health.Subject(r.To, r.JudgedAt) {
-		return []string{r.To + " cannot be judged by its requests: " + a.Blind}
-	}
-	if how := p.meter.how(r); how != "" {
-		return []string{how}
-	}
-	return nil
 }
 
 // Verify implements console.Verifier: what a release needs must still be there.

@@ -17,6 +17,7 @@ func (p *Port) Shape(_ context.Context, s rollout.State, r *rollout.Rollout) err
 	_, two := l.slots[candidate]
 	if r.Purpose == rollout.Rollback {
 		r.InPlace = !hosted && !two
+		n = max(n, p.sight.stood())
 		if !r.InPlace {
 			n = max(n, 1)
 		}

@@ -19,7 +19,8 @@ func ReadPosition(ctx context.Context, dsn string) (p recovery.Position, err err
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
 	r, err := c.row(`SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END,
-		pg_snapshot_xmax(s), pg_snapshot_xmin(s) = pg_snapshot_xmax(s) FROM pg_current_snapshot() s`, 3)
+		pg_snapshot_xmax(s), pg_snapshot_xmin(s) = pg_snapshot_xmax(s), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+		FROM pg_current_snapshot() s`, 4)
 	if err != nil {
 		return p, fmt.Errorf("read the server's position: %w", err)
 	}
@@ -30,6 +31,10 @@ func ReadPosition(ctx context.Context, dsn string) (p recovery.Position, err err
 	if p.NextXID, err = strconv.ParseUint(r[1], 10, 64); err != nil {
 		return p, fmt.Errorf("read the server's position: %w", err)
 	}
-	p.Quiet = r[2] == "t"
+	clock, err := strconv.ParseInt(r[3], 10, 64)
+	if err != nil {
+		return p, fmt.Errorf("read the server's clock: %w", err)
+	}
+	p.Quiet, p.Clock = r[2] == "t", time.UnixMicro(clock).UTC()
 	return p, nil
 }

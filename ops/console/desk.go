@@ -98,6 +98,8 @@ func (d *Desk) Ask(ctx context.Context, op Op, q Query) (any, error) {
 		return d.instances(), nil
 	case GetRecovery:
 		return d.posture()
+	case GetRestores:
+		return append([]rollout.Restoring{}, s.Restores...), nil
 	}
 	return nil, fail(CodeUsage, "this covetctl may be newer than the covetd it talks to", "there is no question %q", op)
 }
@@ -118,6 +120,7 @@ var commands = map[Op]command{
 	Rollback:      (*Desk).rollback,
 	StopService:   (*Desk).stopService,
 	StartService:  (*Desk).startService,
+	NoteRestore:   (*Desk).noteRestore,
 	OpenIncident:  (*Desk).openIncident,
 	AckIncident:   (*Desk).ackIncident,
 	CloseIncident: (*Desk).closeIncident,

@@ -34,7 +34,7 @@ func (d *Desk) later(s rollout.State, version string) string {
 }
 
 // stopService scales the service to nothing, and keeps it there.
-func (d *Desk) stopService(_ context.Context, s rollout.State, who string, body []byte) ([]journal.Event, any, error) {
+func (d *Desk) stopService(ctx context.Context, s rollout.State, who string, body []byte) ([]journal.Event, any, error) {
 	in, err := parse[Target](body)
 	if err != nil {
 		return nil, nil, err
@@ -59,6 +59,9 @@ func (d *Desk) stopService(_ context.Context, s rollout.State, who string, body 
 	}
 	if a := s.Active; a != nil {
 		plan.Warnings = append(plan.Warnings, fmt.Sprintf("%s (%s → %s) stands still meanwhile", a.ID, orNone(a.From), a.To))
+	}
+	if err := d.surveyStop(ctx, s, in.Common, &plan); err != nil {
+		return nil, nil, err
 	}
 	if answer, err := planned(in.Common, plan); answer != nil || err != nil {
 		return nil, answer, err

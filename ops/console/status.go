@@ -16,6 +16,7 @@ func (d *Desk) status() Status {
 		PID: d.Info.PID, StartedAt: d.Info.StartedAt, At: d.now(), Seq: s.Seq,
 		Stable: s.Stable, Previous: s.Previous, Rollout: s.Active, Incidents: s.Incidents.OpenOnes(),
 		Weights: rollout.Wanted(s).Weights, Offline: d.Live == nil, Stopped: s.Stopped,
+		Restores: s.Restores,
 	}
 	if d.Recovery != nil {
 		st.Recovery = d.Recovery().Summary()

@@ -28,6 +28,34 @@ type Recorder interface {
 	Record(ctx context.Context, s rollout.State, in AddReleaseRequest) (rollout.Manifest, error)
 }
 
+// StopSurveyor is a Surveyor that also knows what stands in the way of stopping the service, and what is unusual about it.
+type StopSurveyor interface {
+	SurveyStop(ctx context.Context, s rollout.State) (refusals, notes []string, err error)
+}
+
+// surveyStop adds to the plan of a stop what only the platform knows, and refuses one that can't succeed.
+func (d *Desk) surveyStop(ctx context.Context, s rollout.State, c Common, p *Plan) error {
+	v, ok := d.Surveyor.(StopSurveyor)
+	if !ok {
+		return nil
+	}
+	refusals, notes, err := v.SurveyStop(ctx, s)
+	if err != nil {
+		return err
+	}
+	if len(refusals) > 0 && !c.Plan {
+		return fail(CodeRefused, "nothing was changed; put that right first (--plan shows all of it)", "the service cannot be stopped: %s", strings.Join(refusals, "; "))
+	}
+	for _, why := range refusals {
+		p.Warnings = append(p.Warnings, cannotBegin+why)
+	}
+	p.Warnings = append(p.Warnings, notes...)
+	return nil
+}
+
+// cannotBegin begins the warnings of a plan that can't be carried out as things stand.
+const cannotBegin = "it cannot begin: "
+
 // shape fits the rollout to the platform.
 func (d *Desk) shape(ctx context.Context, s rollout.State, r *rollout.Rollout) error {
 	if d.Surveyor == nil {
@@ -46,7 +74,7 @@ func (d *Desk) survey(ctx context.Context, s rollout.State, r rollout.Rollout, p
 		return err
 	}
 	for _, why := range found.Refusals {
-		p.Warnings = append(p.Warnings, "it cannot begin: "+why)
+		p.Warnings = append(p.Warnings, cannotBegin+why)
 	}
 	p.Warnings = append(p.Warnings, found.Notes...)
 	p.Steps = append(found.First, p.Steps...)

@@ -30,6 +30,7 @@ const (
 	GetSeries    Op = "series"    // Series
 	GetInstances Op = "instances" // []rollout.Instance
 	GetRecovery  Op = "recovery"  // recovery.Posture
+	GetRestores  Op = "restores"  // []rollout.Restoring, those that aren't over
 )
 
 // Commands: they change something, and are written to the audit log with who asked. Each takes and answers with the types
@@ -47,6 +48,7 @@ const (
 	Rollback      Op = "rollback"        // RollbackRequest → Ack or Plan
 	StopService   Op = "service.stop"    // Target → Ack or Plan; the id is that of the restore it is for, if any
 	StartService  Op = "service.start"   // Target → Ack or Plan; the id is that of the restore it was stopped for
+	NoteRestore   Op = "restore.note"    // rollout.Restoring → Ack: a restore of the database tells how it gets on
 	OpenIncident  Op = "incident.open"   // IncidentRequest → health.Incident
 	AckIncident   Op = "incident.ack"    // Target → health.Incident
 	CloseIncident Op = "incident.close"  // Target → health.Incident
@@ -229,6 +231,9 @@ type Status struct {
 	Problems    []string          `json:"problems,omitempty"`
 	Stopped     *rollout.Stop     `json:"stopped,omitempty"`  // the service is scaled to nothing
 	Recovery    *recovery.Summary `json:"recovery,omitempty"` // how recoverable its database is
+
+	// Restores are those of its database that aren't over, at work or standing still.
+	Restores []rollout.Restoring `json:"restores,omitempty"`
 }
 
 // Burn is how fast the error budget goes over one window: 1 is exactly as fast as the objective allows.

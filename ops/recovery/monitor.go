@@ -142,7 +142,10 @@ func (m *Monitor) answered(f Facts, err error, o Observed, now time.Time) Verdic
 	if m.posture != nil {
 		p = *m.posture // as it was, with its own time
 	}
-	p.Unknown = err.Error()
+	p.Unknown, p.Lag = err.Error(), -1
+	if m.posture == nil || m.posture.Unknown == "" { // else that it can't be known has been said already
+		p.RPO, p.RTO = p.RPO.forgotten(p.At, m.Limits.RPO), p.RTO.forgotten(p.At, m.Limits.RTO)
+	}
 	m.posture = &p
 	return Unreadable(now.Sub(m.silent), err, m.Limits.RPO)
 }

@@ -2,6 +2,7 @@ package recovery
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/covetpy/covet/ops/backup"
@@ -32,6 +33,18 @@ func measured(now, limit time.Duration, basis string) Measure {
 	return Measure{Known: true, Now: journal.Duration(now), Limit: journal.Duration(limit), Over: now > limit, Basis: basis}
 }
 
+// forgotten is a measure that nobody could take again since a moment: what was so then is no answer to what is so now.
+func (m Measure) forgotten(since time.Time, limit time.Duration) Measure {
+	out := Measure{Limit: journal.Duration(limit), Basis: "the repository does not answer, and was never read"}
+	if !since.IsZero() {
+		out.Basis = "the repository does not answer since " + since.UTC().Format("2006-01-02 15:04:05Z")
+	}
+	if m.Known {
+		out.Basis += fmt.Sprintf("; it was %s then", round(m.Now))
+	}
+	return out
+}
+
 // Ratio is how much of the limit is used: 1 is all of it.
 func (m Measure) Ratio() float64 {
 	if m.Limit <= 0 {
@@ -42,8 +55,9 @@ func (m Measure) Ratio() float64 {
 
 // Position is what a server said of its log at one moment.
 type Position struct {
-	At  time.Time  `json:"at"` // by this machine's clock
-	LSN backup.LSN `json:"lsn"`
+	At    time.Time  `json:"at"` // by this machine's clock
+	LSN   backup.LSN `json:"lsn"`
+	Clock time.Time  `json:"clock,omitzero"` // by the server's clock, at the same moment
 	// NextXID is the next transaction's number: all that wrote have a lower one.
 	NextXID uint64 `json:"next_xid"`
 	Quiet   bool   `json:"quiet"` // no transaction that wrote is under way
@@ -59,8 +73,16 @@ func exposure(d *restore.Durable, seen []Position, lost error, now time.Time, li
 	if d.Last != nil {
 		since = d.Last.Time
 	}
+	since = since.Add(-skew(seen)) // the log has the server's times
 	if len(seen) == 0 || lost != nil {
-		return measured(now.Sub(since), limit, "the server does not answer: since the last archived transaction, at most")
+		if ahead := since.Sub(now); ahead > clockTolerance {
+			return Measure{Limit: journal.Duration(limit), Basis: fmt.Sprintf("the server was not asked, and its clock is %s ahead of this machine's", round(journal.Duration(ahead)))}
+		}
+		basis := "since the last archived transaction, at most"
+		if lost != nil {
+			basis = "the server does not answer: " + basis
+		}
+		return measured(now.Sub(since), limit, basis)
 	}
 	last := seen[len(seen)-1]
 	if d.Last != nil && last.Quiet && uint32(last.NextXID) == d.Last.XID+1 {
@@ -79,6 +101,23 @@ func exposure(d *restore.Durable, seen []Position, lost error, now time.Time, li
 		}
 	}
 	return measured(now.Sub(since), limit, basis)
+}
+
+// clockTolerance is how far two clocks may be apart and still be taken for the same.
+const clockTolerance = 2 * time.Second
+
+// skew is how far the server's clock is ahead of this machine's, as it was last seen.
+func skew(seen []Position) time.Duration {
+	for _, p := range slices.Backward(seen) {
+		if p.Clock.IsZero() {
+			continue
+		}
+		if d := p.Clock.Sub(p.At); d.Abs() > clockTolerance {
+			return d
+		}
+		return 0
+	}
+	return 0
 }
 
 // Rates of restoring, for where nothing was measured yet: modest disks and networks.

@@ -33,8 +33,11 @@ type Copy struct {
 	Report   func(backup.Progress)
 }
 
-// Owner is a user and a group, by number.
-type Owner struct{ UID, GID int }
+// Owner is a user and a group, by number, and the other groups that the user is in.
+type Owner struct {
+	UID, GID int
+	Groups   []int
+}
 
 // Stats is what a copy did, in bytes.
 type Stats struct {

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/covetpy/covet/ops/backup"
@@ -40,11 +39,16 @@ type Step struct {
 type Operation struct {
 	ID       string           `json:"id"`
 	Args     []string         `json:"args"` // of covetctl restore
+	Host     string           `json:"host"` // of the directory
 	Dir      string           `json:"dir"`
+	Service  string           `json:"service,omitempty"`  // ENVIRONMENT/SERVICE that is stopped meanwhile; empty: none is
+	Platform string           `json:"platform,omitempty"` // that the service runs on
+	Noted    bool             `json:"noted,omitempty"`    // the service's journal knows of it
 	Target   string           `json:"target"`
 	Backup   string           `json:"backup"`
 	Timeline backup.Timeline  `json:"timeline"`
 	Reaches  *Point           `json:"reaches,omitempty"`
+	Replay   Replay           `json:"replay"`
 	Loss     backup.Elapsed   `json:"loss"`
 	Release  string           `json:"release,omitempty"` // that is to serve afterwards; empty: the one before
 	By       string           `json:"by"`
@@ -58,16 +62,23 @@ type Operation struct {
 	Dropped  bool             `json:"dropped,omitempty"`  // a person gave it up
 }
 
+// Replay is the log that is replayed at the most.
+type Replay struct {
+	From backup.LSN `json:"from"`
+	To   backup.LSN `json:"to"`
+}
+
 // Finished says whether nothing is left to be done.
 func (o *Operation) Finished() bool { return !o.Ended.IsZero() }
 
-// Running says whether a process is at work on it.
+// Running says whether a process of this machine is at work on it.
 func (o *Operation) Running() bool {
-	if o.Finished() || o.PID <= 0 {
-		return false
-	}
-	err := syscall.Kill(o.PID, 0)
-	return err == nil || errors.Is(err, syscall.EPERM)
+	return !o.Finished() && o.PID > 0 && !o.Elsewhere() && atWork(o.Dir, o.PID)
+}
+
+// Elsewhere says whether the directory is another machine's, whose processes can't be seen from here.
+func (o *Operation) Elsewhere() bool {
+	return o.Host != "" && o.Host != ThisHost()
 }
 
 // Step finds a step by its name.
@@ -103,9 +114,11 @@ func (o *Operation) Describe() string {
 	case o.Running():
 		return "at work: " + at.Do
 	case o.Error != "":
-		return fmt.Sprintf("stopped at %q: %s", at.Do, o.Error)
+		return fmt.Sprintf("stopped at: %s: %s", at.Do, o.Error)
+	case o.Elsewhere():
+		return fmt.Sprintf("at work on %s when it was last heard of: %s", o.Host, at.Do)
 	}
-	return fmt.Sprintf("interrupted at %q", at.Do)
+	return "interrupted at: " + at.Do
 }
 
 // NewOperationID names an operation by its time.
@@ -115,21 +128,6 @@ func NewOperationID(now time.Time) string { return "rs-" + now.UTC().Format("200
 type Operations struct{ Dir string }
 
 func (s Operations) path(id string) string { return filepath.Join(s.Dir, id+".json") }
-
-// Save writes a record durably: whole or not at all.
-func (s Operations) Save(o *Operation) error {
-	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
-		return fmt.Errorf("keep the restore's record: %w", err)
-	}
-	text, err := json.MarshalIndent(o, "", "  ")
-	if err != nil {
-		return fmt.Errorf("keep the restore's record: %w", err)
-	}
-	if err := WriteFile(s.path(o.ID), text, nil); err != nil {
-		return fmt.Errorf("keep the restore's record: %w", err)
-	}
-	return os.Chmod(s.path(o.ID), 0o644)
-}
 
 // Load reads a record; an empty id means the newest. Fails with fs.ErrNotExist where there is none.
 func (s Operations) Load(id string) (*Operation, error) {
@@ -153,6 +151,9 @@ func (s Operations) Load(id string) (*Operation, error) {
 	var o Operation
 	if err := json.Unmarshal(text, &o); err != nil {
 		return nil, fmt.Errorf("read the record of restore %s: %w", id, err)
+	}
+	if o.ID != id { // the directory has been restored anew since
+		return nil, fmt.Errorf("the record of restore %s: %w", id, fs.ErrNotExist)
 	}
 	return &o, nil
 }
@@ -188,18 +189,3 @@ func (s Operations) Unfinished() (*Operation, error) {
 	}
 	return nil, err
 }
-
-// Hold lets one process at a time work on an operation. Fails with ErrAtWork while another does.
-func (s Operations) Hold(id string) (release func() error, err error) {
-	f, err := os.OpenFile(filepath.Join(s.Dir, id+".lock"), os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("hold restore %s: %w", id, err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("restore %s: %w", id, ErrAtWork), f.Close())
-	}
-	return f.Close, nil
-}
-
-// ErrAtWork is wrapped when another process works on an operation.
-var ErrAtWork = errors.New("another process is at work on it")

@@ -39,6 +39,8 @@ func Fold(s State, e journal.Event) (State, error) {
 		return s, nil
 	case ServiceStopped, ServiceStarted:
 		return foldStop(s, e)
+	case RestoreNoted:
+		return foldRestore(s, e)
 	case WarmRetired:
 		s.Warm = nil
 		return s, nil

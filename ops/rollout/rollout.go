@@ -111,6 +111,7 @@ type State struct {
 	Incidents   health.Incidents   `json:"incidents,omitempty"`
 	Stopped     *Stop              `json:"stopped,omitempty"`     // nothing is to run
 	ServesSince time.Time          `json:"serves_since,omitzero"` // when it was last started again
+	Restores    []Restoring        `json:"restores,omitempty"`    // of the service's database, that aren't over
 }
 
 // Find returns the rollout with the id, active or ended. An empty id means the active one, or else the newest.

@@ -22,7 +22,7 @@ import (
 )
 
 // programs is where the built programs are.
-type programs struct{ covetd, covetctl, shop, tiny string }
+type programs struct{ covetd, covetctl, shop, tiny, book string }
 
 var built programs
 
@@ -45,7 +45,7 @@ func runAll(m *testing.M) int {
 
 func build(dir string) error {
 	bin := os.Getenv("COVET_BIN")
-	packages := []string{"./test/e2e/tinyworker"}
+	packages := []string{"./test/e2e/tinyworker", "./test/e2e/bookworker"}
 	if bin == "" {
 		bin = dir
 		packages = append(packages, "./cmd/covetd", "./cmd/covetctl", "./examples/shop")
@@ -61,7 +61,7 @@ func build(dir string) error {
 	}
 	built = programs{
 		covetd: filepath.Join(bin, "covetd"), covetctl: filepath.Join(bin, "covetctl"), shop: filepath.Join(bin, "shop"),
-		tiny: filepath.Join(dir, "tinyworker"),
+		tiny: filepath.Join(dir, "tinyworker"), book: filepath.Join(dir, "bookworker"),
 	}
 	return nil
 }

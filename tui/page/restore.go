@@ -291,8 +291,10 @@ func (p *Restore) near(c Context) string {
 		return ""
 	}
 	switch by := best.at.Sub(p.at); {
-	case by.Abs() < time.Second:
+	case by >= 0 && by < time.Second:
 		return "just before " + best.text
+	case by < 0 && by > -time.Second:
+		return "just after " + best.text
 	case by > 0:
 		return widget.Age(by) + " before " + best.text
 	default:

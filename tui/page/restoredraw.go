@@ -94,8 +94,6 @@ func (p *Restore) drawPoint(r widget.Region, c Context) {
 	in.Put(0, 3, theme.Muted, "events")
 	t.drawMarkers(in, head, 3, markers(c))
 	p.drawTarget(in, head, 4, t, c)
-	t.legend(in, head, 4, c)
-	p.drawTarget(in, head, 4, t, c)
 	in.Put(0, 5, theme.Muted, "target")
 	x := in.Put(head, 5, theme.Strong, p.words())
 	if near := p.near(c); near != "" {
@@ -112,6 +110,8 @@ func (p *Restore) drawPoint(r widget.Region, c Context) {
 		in.PutCut(head, 7, in.W-head, theme.Bad, why, c.G.Ellipsis)
 	} else if problem := cmp.Or(c.Snap.RecoveryProblem, c.Snap.Recovery.Unknown); problem != "" {
 		in.PutCut(head, 7, in.W-head, theme.Warn, fmt.Sprintf("%s this is of %s ago: %s", c.G.Warn, since(c.Snap.Recovery.At, c.Now), problem), c.G.Ellipsis)
+	} else {
+		t.legend(in, head, 7, c)
 	}
 }
 
@@ -152,7 +152,10 @@ func drawRun(r widget.Region, c Context, o *restore.Operation) {
 	if in.Empty() {
 		return
 	}
-	y := drawFacts(in, 0, []fact{{"target", fmt.Sprintf("%s %s release %s %s loses %s", o.Target, c.G.Dot, or(o.Release, "as before"), c.G.Dot, o.Loss), theme.Text}})
+	y := 0
+	if in.H > len(o.Steps) {
+		y = drawFacts(in, y, []fact{{"target", fmt.Sprintf("%s %s release %s %s loses %s", o.Target, c.G.Dot, or(o.Release, "as before"), c.G.Dot, o.Loss), theme.Text}})
+	}
 	for i := range o.Steps {
 		y = drawRunStep(in, y, c, &o.Steps[i], o.Progress)
 	}

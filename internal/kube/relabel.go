@@ -118,27 +118,12 @@ func (h *hand) labelTemplate(ctx context.Context) error {
 
 // changePrimary replaces fields of the primary Deployment, and changes its annotations.
 func (h *hand) changePrimary(ctx context.Context, change func(o object, annotations map[string]string) map[string]any) error {
-	stage, fresh := h.sight.stage, true
-	return h.retried(ctx, "Deployment "+stage.at.Deployment, func(ctx context.Context) error {
-		o, ok := stage.deployment(primary)
-		if !ok || !fresh {
-			var err error
-			if o, err = stage.client.on(deployments).Get(ctx, stage.at.Deployment, metav1.GetOptions{}); err != nil {
-				return err
-			}
-		}
-		fresh = false
+	return h.rewrite(ctx, primary, func(o object) (map[string]string, map[string]any) {
 		annotations := maps.Clone(o.GetAnnotations())
 		if annotations == nil {
 			annotations = map[string]string{}
 		}
-		fields := change(o, annotations)
-		out, err := h.jsonPatch(ctx, o, resource{deployments, "Deployment"}, annotations, fields, false)
-		if err != nil {
-			return err
-		}
-		stage.shelve(primary, out)
-		return nil
+		return annotations, change(o, annotations)
 	})
 }
 

@@ -88,12 +88,17 @@ func Open(ctx context.Context, t Target, o Options) (*Port, error) {
 	p := &Port{target: t, options: o, client: c, matrix: health.DefaultMatrix()}
 	p.roles = &rolesKeeper{client: c}
 	asked := make(chan console.Caller, 1)
-	go func() { _, _ = p.roles.get(ctx) }() // who needs the answer asks again, and is told what is wrong
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		_, _ = p.roles.get(ctx) // who needs the answer asks again, and is told what is wrong
+	}()
 	go func() { asked <- c.whoami(ctx, at.user) }()
 	if p.stage, err = openStage(ctx, c, at); err != nil {
 		return nil, err
 	}
 	p.at, p.caller = p.stage.at, <-asked
+	<-read // an open console asks nothing any more
 	p.ctx, p.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := p.wire(ctx); err != nil {
 		p.stop()

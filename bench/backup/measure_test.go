@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -23,12 +22,44 @@ func must(b *testing.B, cmd *exec.Cmd) {
 	}
 }
 
-// peak is the largest resident memory of the process or one that it waited for, in KiB.
-func peak(s *os.ProcessState) int64 {
-	if u, ok := s.SysUsage().(*syscall.Rusage); ok {
-		return u.Maxrss
+// watchPeak looks at the processes of a group until it is called, and returns the largest resident memory of one of them,
+// in KiB. What the system counts for a child begins with the memory of the process that started it: this one, which is large.
+func watchPeak(group int) (stop func() int64) {
+	done, peak := make(chan struct{}), make(chan int64)
+	go func() {
+		most := int64(0)
+		for {
+			for _, pid := range processes() {
+				if _, fields := stat(pid); len(fields) > 2 && fields[2] == strconv.Itoa(group) {
+					most = max(most, residentPeak(pid))
+				}
+			}
+			select {
+			case <-done:
+				peak <- most
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}()
+	return func() int64 {
+		close(done)
+		return <-peak
 	}
-	return 0
+}
+
+// residentPeak is the largest memory that a living process had, in KiB; 0 where it has gone.
+func residentPeak(pid int) int64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	_, after, _ := strings.Cut(string(text), "VmHWM:")
+	var kib int64
+	if _, err := fmt.Sscan(after, &kib); err != nil {
+		return 0
+	}
+	return kib
 }
 
 func treeSize(b *testing.B, dir string) (size int64) {

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,6 +20,7 @@ type tool struct {
 	full, again   string
 	restore       string
 	push, fetch   string // archive_command and restore_command
+	replay        string // restore_command where it must know the server's directory, {DIR}; empty: fetch
 	configures    bool   // its restore writes the recovery settings
 	daemon        string // runs while push is measured
 	walOnly       bool   // another way of archiving of a tool that is there already
@@ -104,9 +106,10 @@ spool-path=%[7]s/backrest-spool
 	t.full, t.again = command+"--type=full backup", command+"--type=incr backup"
 	t.restore = command + "--pg1-path={DIR} --archive-mode=off restore"
 	t.push, t.fetch = command+"archive-push %p", command+"archive-get %f %p"
-	async := &tool{name: "pgbackrest_async", bucket: t.bucket, walOnly: true}
-	async.push = "pgbackrest --config=" + a.write("pgbackrest-async.conf", base+"archive-async=y\n"+stanza) + " --stanza=bench archive-push %p"
-	async.prepare = t.prepare
+	t.replay = command + "--pg1-path={DIR} archive-get %f %p"
+	async := &tool{name: "pgbackrest_async", bucket: t.bucket, walOnly: true, prepare: t.prepare}
+	command = "pgbackrest --config=" + a.write("pgbackrest-async.conf", base+"archive-async=y\n"+stanza) + " --stanza=bench "
+	async.push, async.replay = command+"archive-push %p", command+"--pg1-path={DIR} archive-get %f %p"
 	return []*tool{t, async}
 }
 
@@ -199,11 +202,18 @@ func (t *tool) measure(a *arena, key, text string) {
 
 func (t *tool) take(a *arena, text string) (result, bool) {
 	cmd := a.command(text)
+	cmd.SysProcAttr.Setpgid = true
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
 	began := nowSeconds()
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.fail(text, err, out)
-		return result{}, false
+	err := cmd.Start()
+	if err == nil {
+		peak := watchPeak(cmd.Process.Pid)
+		err = cmd.Wait()
+		if rss := peak(); err == nil {
+			return result{wall: nowSeconds() - began, cpu: cpuOf(cmd.ProcessState), rss: rss}, true
+		}
 	}
-	return result{nowSeconds() - began, cpuOf(cmd.ProcessState), peak(cmd.ProcessState)}, true
+	t.fail(text, err, out.Bytes())
+	return result{}, false
 }

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -191,6 +192,7 @@ func (a *arena) daemon(t *tool) (stop func()) {
 	a.b.Helper()
 	cmd := a.command(t.daemon)
 	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr.Setpgid = true
 	if err := cmd.Start(); err != nil {
 		a.b.Fatal(err)
 	}
@@ -199,12 +201,14 @@ func (a *arena) daemon(t *tool) (stop func()) {
 		_, err := os.Lstat(socket)
 		return err == nil
 	})
+	peak := watchPeak(cmd.Process.Pid)
 	return func() {
+		rss := peak()
 		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 		_ = cmd.Wait()
 		r := t.results["drain"]
 		r.cpu += cpuOf(cmd.ProcessState)
-		r.rss = peak(cmd.ProcessState)
+		r.rss = rss
 		t.results["drain"] = r
 	}
 }
@@ -315,7 +319,7 @@ func (a *arena) replays() {
 	must(a.b, a.command("mkdir -p "+folder+" && cp pg_wal/0* "+folder))
 	contenders := []*tool{{name: "cp", restore: ours.restore, fetch: "cp " + folder + "/%f %p", results: map[string]result{}}}
 	for _, t := range a.tools {
-		if t.fetch == "" || t.out {
+		if t.fetch == "" && t.replay == "" || t.out {
 			continue
 		}
 		for _, name := range since {
@@ -323,7 +327,7 @@ func (a *arena) replays() {
 				break
 			}
 		}
-		contenders = append(contenders, &tool{name: t.name, restore: ours.restore, fetch: t.fetch, results: map[string]result{}})
+		contenders = append(contenders, &tool{name: t.name, restore: ours.restore, fetch: cmp.Or(t.replay, t.fetch), results: map[string]result{}})
 	}
 	for range 2 { // the quicker of two: whoever comes first finds colder caches
 		for _, t := range contenders {
@@ -339,7 +343,7 @@ func (a *arena) replay(t *tool) {
 	if _, ok := t.take(a, strings.ReplaceAll(t.restore, "{DIR}", r.dir)); !ok {
 		return
 	}
-	r.setRestoreCommand(t.fetch)
+	r.setRestoreCommand(strings.ReplaceAll(t.fetch, "{DIR}", r.dir))
 	if err := r.start(); err != nil {
 		t.fail("replay", err, nil)
 		return

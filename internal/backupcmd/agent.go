@@ -15,16 +15,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/covetpy/covet/internal/walagent"
+	"github.com/covetpy/covet/internal/walagent/ask"
 	"github.com/covetpy/covet/ops/backup"
 )
-
-const defaultSocket = "/run/covet/wal.sock"
 
 // agentFlags say where the agent is.
 type agentFlags struct{ socket string }
 
 func (f *agentFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.socket, "agent", cmp.Or(os.Getenv("COVET_WAL_AGENT"), defaultSocket), "socket of covetctl wal agent, used where one listens; empty: none (COVET_WAL_AGENT)")
+	cmd.Flags().StringVar(&f.socket, "agent", cmp.Or(os.Getenv("COVET_WAL_AGENT"), ask.DefaultSocket), "socket of covetctl wal agent, used where one listens; empty: none (COVET_WAL_AGENT)")
 }
 
 func agentCommand() *cobra.Command {
@@ -66,7 +65,7 @@ func (f *archiveFlags) serve(cmd *cobra.Command) error {
 	}
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()
-	a := &agent{f: f, ctx: ctx, repo: repo, err: cmd.ErrOrStderr(), archivers: map[backup.SystemID]*backup.Archiver{}}
+	a := &agent{f: f, ctx: ctx, repo: repo, err: cmd.ErrOrStderr(), archivers: map[backup.SystemID]*backup.Archiver{}, agreed: map[string]bool{}}
 	var wg sync.WaitGroup
 	if f.spool() != nil {
 		wg.Go(a.drain)
@@ -86,27 +85,50 @@ type agent struct {
 	mu        sync.Mutex
 	repo      backup.Repository
 	archivers map[backup.SystemID]*backup.Archiver
+	agreed    map[string]bool // invocations whose settings are the agent's
+}
+
+// manyInvocations is more than the servers of one machine have archive_commands.
+const manyInvocations = 100
+
+// agrees says whether an asker has the agent's settings: it says which it has, or is of an invocation that has said so.
+func (a *agent) agrees(r ask.Request) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r.Settings == "" {
+		return a.agreed[r.Invocation]
+	}
+	if r.Settings != a.f.settings() {
+		return false
+	}
+	if len(a.agreed) >= manyInvocations {
+		clear(a.agreed)
+	}
+	if r.Invocation != "" {
+		a.agreed[r.Invocation] = true
+	}
+	return true
 }
 
 // answer archives one file.
-func (a *agent) answer(_ context.Context, r walagent.Request) walagent.Reply {
-	if r.Settings != a.f.settings() {
-		return walagent.Reply{Declined: true, Error: "the agent has other settings"}
+func (a *agent) answer(_ context.Context, r ask.Request) ask.Reply {
+	if !a.agrees(r) {
+		return ask.Reply{Declined: true, Error: "the agent has other settings"}
 	}
 	id, err := backup.ParseSystemID(r.System)
 	if err != nil || !filepath.IsAbs(r.Path) {
-		return walagent.Reply{Declined: true, Error: fmt.Sprintf("no file of a server: %s, %s", r.Path, r.System)}
+		return ask.Reply{Declined: true, Error: fmt.Sprintf("no file of a server: %s, %s", r.Path, r.System)}
 	}
 	archiver, err := a.archiver(id)
 	if err != nil {
-		return walagent.Reply{Declined: true, Error: err.Error()}
+		return ask.Reply{Declined: true, Error: err.Error()}
 	}
 	outcome, err := archiver.Archive(a.ctx, r.Path)
 	switch {
 	case err == nil:
-		return walagent.Reply{Outcome: string(outcome)}
+		return ask.Reply{Outcome: string(outcome)}
 	case errors.Is(err, fs.ErrPermission) || a.ctx.Err() != nil:
-		return walagent.Reply{Declined: true, Error: err.Error()}
+		return ask.Reply{Declined: true, Error: err.Error()}
 	}
 	a.renew()
 	var e ExitError
@@ -114,7 +136,7 @@ func (a *agent) answer(_ context.Context, r walagent.Request) walagent.Reply {
 	if errors.As(failed(err), &e) {
 		code = e.ExitCode()
 	}
-	return walagent.Reply{Error: fmt.Sprintf("archive %s: %v", filepath.Base(r.Path), err), Code: code}
+	return ask.Reply{Error: fmt.Sprintf("archive %s: %v", filepath.Base(r.Path), err), Code: code}
 }
 
 func (a *agent) archiver(id backup.SystemID) (*backup.Archiver, error) {

@@ -1,6 +1,7 @@
 package backupcmd
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -12,22 +13,24 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/covetpy/covet/internal/walquick"
 	"github.com/covetpy/covet/ops/backup"
+	"github.com/covetpy/covet/ops/backup/walside"
 	"github.com/covetpy/covet/ops/restore"
 )
 
 // prefetched is the folder of what was fetched ahead; ok is false where nothing is to be: the file isn't a segment, or no
 // server is recovering here.
-func (f *fetchFlags) prefetched(name, path string, id backup.SystemID) (p restore.Prefetched, ok bool) {
+func (f *fetchFlags) prefetched(name, path string, id backup.SystemID) (p walside.Prefetched, ok bool) {
 	kind, err := backup.ParseWALFile(name)
-	if err != nil || kind.Kind != backup.WALSegment || f.ahead <= 0 || !restore.InRecovery(".") {
+	if err != nil || kind.Kind != backup.WALSegment || f.ahead <= 0 || !walside.InRecovery(".") {
 		return p, false
 	}
-	return restore.PrefetchedIn(filepath.Dir(path), strings.Join(append(f.args(), id.String()), "\n"))
+	return walside.PrefetchedIn(filepath.Dir(path), cmp.Or(walquick.Invocation(), strings.Join(append(f.args(), id.String()), "\n")))
 }
 
 // keepFetching starts the process that fetches ahead, unless it runs.
-func (f *fetchFlags) keepFetching(p restore.Prefetched, id backup.SystemID, path string) error {
+func (f *fetchFlags) keepFetching(p walside.Prefetched, id backup.SystemID, path string) error {
 	if p.Busy() {
 		return nil
 	}
@@ -94,8 +97,8 @@ func (f *fetchFlags) prefetch(cmd *cobra.Command, dir string, size int64) error 
 		return err
 	}
 	p := restore.Prefetcher{
-		Prefetched: restore.Prefetched{Dir: dir}, Cluster: repo.Cluster(f.service, id), Size: size,
-		Ahead: f.ahead, Workers: 2, Alive: func() bool { return restore.InRecovery(".") },
+		Prefetched: walside.Prefetched{Dir: dir}, Cluster: repo.Cluster(f.service, id), Size: size,
+		Ahead: f.ahead, Workers: 2, Alive: func() bool { return walside.InRecovery(".") },
 	}
 	return p.Run(cmd.Context())
 }

@@ -1,6 +1,7 @@
 package backupcmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/covetpy/covet/internal/walagent"
+	"github.com/covetpy/covet/internal/walagent/ask"
+	"github.com/covetpy/covet/internal/walquick"
 	"github.com/covetpy/covet/ops/backup"
 )
 
@@ -72,6 +74,7 @@ the spool is full, PostgreSQL has to wait for the repository again.`,
 }
 
 func (f *archiveFlags) push(cmd *cobra.Command, path string) error {
+	brief()
 	ctx := cmd.Context()
 	name := filepath.Base(path)
 	if _, err := f.codec(); err != nil {
@@ -104,7 +107,7 @@ func (f *archiveFlags) askAgent(cmd *cobra.Command, path string, id backup.Syste
 		return false, nil
 	}
 	ctx := cmd.Context()
-	r, err := walagent.Push(ctx, f.socket, walagent.Request{Path: path, System: id.String(), Settings: f.settings()})
+	r, err := ask.Push(ctx, f.socket, ask.Request{Path: path, System: id.String(), Settings: f.settings(), Invocation: walquick.Invocation()})
 	switch {
 	case err != nil: // whatever the reason, the work can be done without it
 		return false, ctx.Err()
@@ -144,5 +147,5 @@ func (f *archiveFlags) archiver(c backup.Cluster) (*backup.Archiver, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &backup.Archiver{Cluster: c, Codec: codec, Spool: f.spool(), For: f.settings() + "\n" + c.System.String(), Ahead: f.ahead, Workers: archiveWorks}, nil
+	return &backup.Archiver{Cluster: c, Codec: codec, Spool: f.spool(), For: cmp.Or(walquick.Invocation(), f.settings()+"\n"+c.System.String()), Ahead: f.ahead, Workers: archiveWorks}, nil
 }

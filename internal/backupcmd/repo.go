@@ -40,7 +40,7 @@ func (f *repoFlags) add(cmd *cobra.Command) {
 	fs.StringVar(&f.service, "service", cmp.Or(os.Getenv("COVET_SERVICE"), "default"), "service that the database belongs to (COVET_SERVICE)")
 	fs.StringVar(&f.endpoint, "s3-endpoint", os.Getenv("COVET_S3_ENDPOINT"), "URL of the S3 server, where it isn't Amazon's (COVET_S3_ENDPOINT)")
 	fs.StringVar(&f.region, "s3-region", os.Getenv("S3_REGION"), "region of the bucket (S3_REGION, AWS_REGION)")
-	fs.StringVar(&f.caFile, "s3-ca-file", os.Getenv("COVET_S3_CA_FILE"), "PEM file of authorities to trust besides the system's (COVET_S3_CA_FILE)")
+	fs.StringVar(&f.caFile, "s3-ca-file", os.Getenv("COVET_S3_CA_FILE"), "PEM file of authorities to trust instead of the system's (COVET_S3_CA_FILE)")
 	fs.StringVar(&f.sse, "s3-sse", os.Getenv("COVET_S3_SSE"), "encryption by the S3 server: AES256 or aws:kms (COVET_S3_SSE)")
 	fs.StringVar(&f.kmsKey, "s3-kms-key", os.Getenv("COVET_S3_KMS_KEY"), "key for aws:kms; default the bucket's (COVET_S3_KMS_KEY)")
 	fs.IntVar(&f.attempts, "s3-attempts", 10, "how often one request to the S3 server is tried, with pauses up to 5 s")

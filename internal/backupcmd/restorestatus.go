@@ -87,7 +87,7 @@ func watch(ctx context.Context, progress io.Writer, out *output, ops restore.Ope
 		if o.Progress != nil {
 			tell(*o.Progress)
 		}
-		ran = ran || o.Running()
+		ran = ran || o.PID > 0 // a process has begun with it, if only to be killed at once
 		if o.Finished() || o.Error != "" && !o.Running() || !o.Running() && (ran || time.Since(began) > workerGrace) {
 			again, err := ops.Load(id) // it may have ended between the two looks
 			return again, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -58,6 +59,9 @@ when the WAL that it needs is in the repository too: brought by archive_command,
 	return cmd
 }
 
+// backupHeap is what a backup may hold before garbage is collected at every turn: a database's server needs its memory itself.
+const backupHeap = 192 << 20
+
 func (f *runFlags) run(cmd *cobra.Command) (err error) {
 	if err := f.check(); err != nil {
 		return err
@@ -73,6 +77,7 @@ func (f *runFlags) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
+	debug.SetMemoryLimit(backupHeap)
 	ctx := cmd.Context()
 	repo, err := f.open(ctx)
 	if err != nil {

@@ -75,7 +75,7 @@ func Settings() []Setting {
 		{Name: "COVET_COMPRESSION", Group: "repository", Help: "zstd, zstd:LEVEL, lz4 or none", Default: "zstd", Example: "COVET_COMPRESSION=lz4", set: setCompression},
 		{Name: "COVET_S3_ENDPOINT", Group: "repository", Help: "URL of the S3 server, where it isn't Amazon's", Example: "COVET_S3_ENDPOINT=https://minio.example.com"},
 		{Name: "S3_REGION", Group: "repository", Help: "region of the bucket", Example: "S3_REGION=eu-west-1"},
-		{Name: "COVET_S3_CA_FILE", Group: "repository", Help: "authorities to trust besides the system's", Example: "COVET_S3_CA_FILE=/etc/ssl/minio.pem"},
+		{Name: "COVET_S3_CA_FILE", Group: "repository", Help: "authorities to trust instead of the system's", Example: "COVET_S3_CA_FILE=/etc/ssl/minio.pem"},
 		{Name: "COVET_S3_SSE", Group: "encryption", Help: "encryption by the S3 server: AES256 or aws:kms", Example: "COVET_S3_SSE=AES256"},
 		{Name: "COVET_S3_KMS_KEY", Group: "encryption", Help: "key for aws:kms", Example: "COVET_S3_KMS_KEY=alias/backups"},
 		{Name: "COVET_S3_VIRTUAL_HOST", Group: "repository", Help: "put the bucket into the endpoint's host name", Example: "COVET_S3_VIRTUAL_HOST=true"},

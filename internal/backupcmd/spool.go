@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/covetpy/covet/internal/walagent"
+	"github.com/covetpy/covet/internal/walagent/ask"
 	"github.com/covetpy/covet/ops/backup"
 )
 
@@ -198,7 +198,7 @@ func (f *archiveFlags) status(cmd *cobra.Command, o *output) error {
 	}
 	var st walStatus
 	st.Agent.Socket = f.socket
-	st.Agent.Running = f.socket != "" && walagent.Running(cmd.Context(), f.socket)
+	st.Agent.Running = f.socket != "" && ask.Running(f.socket)
 	if s := f.spool(); s != nil {
 		got, err := s.State()
 		if err != nil {

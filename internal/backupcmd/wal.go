@@ -2,17 +2,16 @@ package backupcmd
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/covetpy/covet/ops/backup"
+	"github.com/covetpy/covet/ops/backup/walside"
 )
 
 // Exit codes of wal fetch. PostgreSQL takes up to 125 for "it isn't there", and ends recovery where it is; what can't be
@@ -59,18 +58,13 @@ func segmentHeader(path string) (backup.SegmentHeader, error) {
 	return backup.ParseSegmentHeader(b[:])
 }
 
-// systemHere reads the system identifier, the first eight bytes of pg_control, in the present directory.
+// systemHere reads the system identifier of the data directory that is the present one.
 func systemHere() (backup.SystemID, error) {
-	f, err := os.Open(filepath.Join("global", "pg_control"))
+	text, err := walside.System(".")
 	if err != nil {
-		return 0, err
-	}
-	var b [8]byte
-	_, err = f.ReadAt(b[:], 0)
-	if err := errors.Join(err, f.Close()); err != nil {
 		return 0, fmt.Errorf("read global/pg_control: %w", err)
 	}
-	return backup.SystemID(binary.LittleEndian.Uint64(b[:])), nil
+	return backup.ParseSystemID(text)
 }
 
 // fetchFlags are those of wal fetch.
@@ -107,6 +101,7 @@ the log.`,
 }
 
 func (f *fetchFlags) fetch(cmd *cobra.Command, name, path string) error {
+	brief()
 	ctx := cmd.Context()
 	id, err := f.walSystem("")
 	if err != nil {

@@ -175,11 +175,12 @@ func (s *Store) Get(ctx context.Context, key string, off, n int64) (io.ReadClose
 	if err != nil {
 		return nil, fmt.Errorf("get %s: %w", key, err)
 	}
-	if st, err := f.Stat(); err != nil || st.IsDir() {
+	st, err := f.Stat()
+	if err != nil || st.IsDir() {
 		return nil, errors.Join(fmt.Errorf("get %s: %w", key, backup.ErrNotFound), err, f.Close())
 	}
-	if n < 0 {
-		n = 1<<62 - off
+	if left := max(st.Size()-off, 0); n < 0 || n > left {
+		n = left
 	}
 	return &section{io.NewSectionReader(f, off, n), ctx, f}, nil
 }
@@ -197,6 +198,9 @@ func (s *section) Read(p []byte) (int, error) {
 	}
 	return s.r.Read(p)
 }
+
+// Size is how many bytes there are to read.
+func (s *section) Size() int64 { return s.r.Size() }
 
 func (s *section) Close() error { return s.f.Close() }
 

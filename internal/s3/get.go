@@ -13,7 +13,7 @@ import (
 
 // Get implements backup.Store. A connection that breaks while the body is read is made again at the place it broke.
 func (s *Store) Get(ctx context.Context, key string, off, n int64) (io.ReadCloser, error) {
-	b := &body{ctx: ctx, s: s, key: key, off: off, end: -1}
+	b := &body{ctx: ctx, s: s, key: key, off: off, end: -1, size: -1}
 	if n == 0 {
 		n = 1 // S3 has no empty range: ask for a byte and don't read it
 		b.limit = 0
@@ -39,6 +39,7 @@ type body struct {
 	end   int64 // exclusive; -1: the object's end
 	limit int64 // bytes still wanted; negative: all
 	tries int   // in a row without a byte
+	size  int64 // of what was asked for, as the server said first; -1: it didn't
 	r     io.ReadCloser
 	eof   bool
 }
@@ -58,10 +59,16 @@ func (b *body) open() error {
 	if err != nil {
 		return err
 	}
+	if b.etag == nil && out.ContentLength != nil {
+		b.size = *out.ContentLength
+	}
 	b.etag = out.ETag
 	b.r = out.Body
 	return nil
 }
+
+// Size is how many bytes there are to read, or less than 0 where that isn't known.
+func (b *body) Size() int64 { return b.size }
 
 func (b *body) Read(p []byte) (int, error) {
 	if b.limit >= 0 && int64(len(p)) > b.limit {

@@ -11,9 +11,10 @@ import (
 	"time"
 
 	"github.com/covetpy/covet/internal/walagent"
+	"github.com/covetpy/covet/internal/walagent/ask"
 )
 
-func serve(t *testing.T, socket string, answer func(context.Context, walagent.Request) walagent.Reply) (stop func()) {
+func serve(t *testing.T, socket string, answer func(context.Context, ask.Request) ask.Reply) (stop func()) {
 	t.Helper()
 	l, err := walagent.Listen(socket)
 	if err != nil {
@@ -33,22 +34,22 @@ func serve(t *testing.T, socket string, answer func(context.Context, walagent.Re
 func TestPush(t *testing.T) {
 	t.Parallel()
 	socket := filepath.Join(t.TempDir(), "s")
-	if _, err := walagent.Push(t.Context(), socket, walagent.Request{}); !errors.Is(err, walagent.ErrUnavailable) {
+	if _, err := ask.Push(t.Context(), socket, ask.Request{}); !errors.Is(err, ask.ErrUnavailable) {
 		t.Errorf("without an agent: %v", err)
 	}
 	var asked atomic.Int32
-	stop := serve(t, socket, func(_ context.Context, r walagent.Request) walagent.Reply {
+	stop := serve(t, socket, func(_ context.Context, r ask.Request) ask.Reply {
 		asked.Add(1)
 		time.Sleep(1500 * time.Millisecond) // longer than a sign of life takes
-		return walagent.Reply{Outcome: "stored", Error: r.Path, Code: 7}
+		return ask.Reply{Outcome: "stored", Error: r.Path, Code: 7}
 	})
 	if _, err := walagent.Listen(socket); err == nil {
 		t.Error("two agents listen on one socket")
 	}
-	if !walagent.Running(t.Context(), socket) {
+	if !ask.Running(socket) {
 		t.Error("the agent isn't seen")
 	}
-	r, err := walagent.Push(t.Context(), socket, walagent.Request{Path: "/a/b", System: "1"})
+	r, err := ask.Push(t.Context(), socket, ask.Request{Path: "/a/b", System: "1"})
 	if err != nil || r.Error != "/a/b" || r.Code != 7 || r.Outcome != "stored" || asked.Load() != 1 {
 		t.Errorf("%+v %v", r, err)
 	}
@@ -56,7 +57,7 @@ func TestPush(t *testing.T) {
 		t.Errorf("the socket: %v %v", st.Mode(), err)
 	}
 	stop()
-	if walagent.Running(t.Context(), socket) {
+	if ask.Running(socket) {
 		t.Error("a stopped agent is seen")
 	}
 }
@@ -79,7 +80,7 @@ func TestDeadAgent(t *testing.T) {
 			_ = c.Close()
 		}
 	}()
-	if _, err := walagent.Push(t.Context(), socket, walagent.Request{}); !errors.Is(err, walagent.ErrUnavailable) {
+	if _, err := ask.Push(t.Context(), socket, ask.Request{}); !errors.Is(err, ask.ErrUnavailable) {
 		t.Errorf("an agent that died: %v", err)
 	}
 	if err := l.Close(); err != nil {
@@ -88,9 +89,9 @@ func TestDeadAgent(t *testing.T) {
 	if _, err := os.Lstat(socket); err != nil {
 		t.Fatal(err)
 	}
-	stop := serve(t, socket, func(context.Context, walagent.Request) walagent.Reply { return walagent.Reply{Declined: true} })
+	stop := serve(t, socket, func(context.Context, ask.Request) ask.Reply { return ask.Reply{Declined: true} })
 	defer stop()
-	if r, err := walagent.Push(t.Context(), socket, walagent.Request{}); err != nil || !r.Declined {
+	if r, err := ask.Push(t.Context(), socket, ask.Request{}); err != nil || !r.Declined {
 		t.Errorf("behind a dead one's socket: %+v %v", r, err)
 	}
 }

@@ -1,3 +1,5 @@
+// Package walagent lets one long-lived process archive for the many short ones that PostgreSQL starts. They ask it by
+// package ask.
 package walagent
 
 import (
@@ -11,6 +13,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/covetpy/covet/internal/walagent/ask"
 )
 
 // Listen opens the agent's socket, which only its own user and root can use. A socket that a dead agent left is removed;
@@ -39,7 +43,7 @@ func Listen(socket string) (net.Listener, error) {
 }
 
 // Serve answers until ctx ends, and returns when the answers under way have been given.
-func Serve(ctx context.Context, l net.Listener, answer func(context.Context, Request) Reply) error {
+func Serve(ctx context.Context, l net.Listener, answer func(context.Context, ask.Request) ask.Reply) error {
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
 	var wg sync.WaitGroup
@@ -60,22 +64,22 @@ func Serve(ctx context.Context, l net.Listener, answer func(context.Context, Req
 }
 
 // serveOne answers one question. An asker that goes away asks again: no error is worth telling.
-func serveOne(ctx context.Context, c net.Conn, answer func(context.Context, Request) Reply) {
-	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+func serveOne(ctx context.Context, c net.Conn, answer func(context.Context, ask.Request) ask.Reply) {
+	if err := c.SetReadDeadline(time.Now().Add(ask.Patience)); err != nil {
 		return
 	}
-	line, err := bufio.NewReader(io.LimitReader(c, maxLine)).ReadBytes('\n')
+	line, err := bufio.NewReader(io.LimitReader(c, ask.MaxLine)).ReadBytes('\n')
 	if err != nil {
 		return
 	}
-	var r Request
+	var r ask.Request
 	if err := json.Unmarshal(line, &r); err != nil {
-		_ = say(c, Reply{Declined: true, Error: err.Error()})
+		_ = say(c, ask.Reply{Declined: true, Error: err.Error()})
 		return
 	}
-	done := make(chan Reply, 1)
+	done := make(chan ask.Reply, 1)
 	go func() { done <- answer(ctx, r) }()
-	tick := time.NewTicker(heartbeat)
+	tick := time.NewTicker(ask.Heartbeat)
 	defer tick.Stop()
 	for {
 		select {
@@ -83,19 +87,19 @@ func serveOne(ctx context.Context, c net.Conn, answer func(context.Context, Requ
 			_ = say(c, reply)
 			return
 		case <-tick.C:
-			if say(c, Reply{Working: true}) != nil {
+			if say(c, ask.Reply{Working: true}) != nil {
 				return
 			}
 		}
 	}
 }
 
-func say(c net.Conn, r Reply) error {
+func say(c net.Conn, r ask.Reply) error {
 	line, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
-	if err := c.SetWriteDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.SetWriteDeadline(time.Now().Add(ask.Patience)); err != nil {
 		return err
 	}
 	_, err = c.Write(append(line, '\n'))

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/covetpy/covet/ops/backup/walside"
 )
 
 // Outcome is what became of a file that was to be archived. In each case it is durable.
@@ -39,7 +41,7 @@ type Archiver struct {
 
 // flight is one file on its way.
 type flight struct {
-	print   print
+	print   walside.Print
 	done    chan struct{}
 	outcome Outcome
 	err     error
@@ -66,9 +68,9 @@ func (a *Archiver) Archive(ctx context.Context, path string) (Outcome, error) {
 	if err != nil {
 		return "", err
 	}
-	p := printOf(st)
-	if r := a.receipts(path); r.has(name, p) {
-		return Stored, r.take(name)
+	p := walside.PrintOf(st)
+	if r := a.receipts(path); r.Has(name, p) {
+		return Stored, r.Take(name)
 	}
 	f := a.join(ctx, path, p)
 	a.ahead(ctx, path)
@@ -85,10 +87,12 @@ func (a *Archiver) Archive(ctx context.Context, path string) (Outcome, error) {
 	return f.outcome, f.err
 }
 
-func (a *Archiver) receipts(path string) Receipts { return Receipts{filepath.Dir(path), a.For} }
+func (a *Archiver) receipts(path string) walside.Receipts {
+	return walside.Receipts{WALDir: filepath.Dir(path), For: a.For}
+}
 
 // join returns the flight of a file, and starts it where it isn't under way.
-func (a *Archiver) join(ctx context.Context, path string, p print) *flight {
+func (a *Archiver) join(ctx context.Context, path string, p walside.Print) *flight {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if f := a.flights[path]; f != nil && f.print == p && !f.failed() {
@@ -129,14 +133,14 @@ func (a *Archiver) ahead(ctx context.Context, path string) {
 		if err != nil {
 			continue
 		}
-		if p := printOf(st); !a.receipts(next).has(name, p) && !a.flying(next, p) {
+		if p := walside.PrintOf(st); !a.receipts(next).Has(name, p) && !a.flying(next, p) {
 			a.join(ctx, next, p)
 		}
 	}
 }
 
 // flying says whether a file is under way, or has been and nobody asked yet.
-func (a *Archiver) flying(path string, p print) bool {
+func (a *Archiver) flying(path string, p walside.Print) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	f := a.flights[path]
@@ -152,7 +156,7 @@ func (a *Archiver) Finish(patience time.Duration, cancel context.CancelFunc) err
 	var errs []error
 	for path, f := range a.flights {
 		if f.err == nil {
-			errs = append(errs, a.receipts(path).give(filepath.Base(path), f.print))
+			errs = append(errs, a.receipts(path).Give(filepath.Base(path), f.print))
 		}
 	}
 	return errors.Join(errs...)

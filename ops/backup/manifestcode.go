@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 )
@@ -185,6 +186,11 @@ func (m *Manifest) encodePacks() []byte {
 
 // encodeBody appends the tables that may be encrypted.
 func (m *Manifest) encodeBody(b []byte) []byte {
+	extents := 0
+	for _, f := range m.Items {
+		extents += len(f.Extents)
+	}
+	b = slices.Grow(b, 22*len(m.Units)+6*extents+96*len(m.Items)) // about right: growing it later needs it twice
 	b = binary.AppendUvarint(b, uint64(len(m.keys)))
 	for _, k := range m.keys {
 		b = appendString(b, k.backup)

@@ -24,14 +24,6 @@ type part struct {
 	old  *cursor
 }
 
-// placed says where a piece of a file is: in a new unit, or in one of the previous manifest.
-type placed struct {
-	file int
-	off  int64
-	ext  Extent
-	old  bool
-}
-
 // pipeline turns a source's files into units: one reader, several workers that hash, compare and compress, one packer.
 type pipeline struct {
 	src     Source
@@ -52,7 +44,7 @@ type pipeline struct {
 
 	nextUnit atomic.Uint32
 	mu       sync.Mutex
-	placed   []placed
+	layouts  []layout // by file
 }
 
 // run moves everything and returns when all packs are durable.
@@ -111,6 +103,7 @@ func (p *pipeline) read(ctx context.Context) error {
 			return err
 		}
 		p.files = append(p.files, e.File)
+		p.expect(e.Size)
 		if err := p.readFile(ctx, w, len(p.files)-1, e); err != nil {
 			return fmt.Errorf("read %s: %w", e.Path, err)
 		}
@@ -188,9 +181,9 @@ func (p *pipeline) work(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		p.mu.Lock()
-		p.placed = append(p.placed, places...)
-		p.mu.Unlock()
+		if err := p.place(places); err != nil {
+			return err
+		}
 		p.free <- s
 	}
 	if err := ctx.Err(); err != nil {
@@ -235,6 +228,7 @@ func (p *pipeline) sort(ctx context.Context, s *slab, acc, whole *unit, old map[
 	if len(kept) == 0 {
 		return nil, p.flush(whole)
 	}
+	kept = coalesce(kept)
 	for i, pl := range whole.places {
 		if len(acc.buf)+int(pl.ext.Len) > cap(acc.buf) {
 			if err := p.flush(acc); err != nil {
@@ -267,49 +261,10 @@ func (p *pipeline) flush(u *unit) error {
 	}
 	p.packed <- packedUnit{id, enc, uint32(len(u.buf)), XXH64(u.buf), append([]chunk(nil), u.chunks...)}
 	places := coalesce(u.places)
-	p.mu.Lock()
-	for _, pl := range places {
-		pl.ext.Unit = id
-		p.placed = append(p.placed, pl)
+	for i := range places {
+		places[i].ext.Unit = id
 	}
-	p.mu.Unlock()
+	err = p.place(places)
 	u.reset()
-	return nil
-}
-
-// coalesce joins pieces that follow each other in the same file and the same unit.
-func coalesce(in []placed) []placed {
-	out := in[:0]
-	for _, pl := range in {
-		if n := len(out); n > 0 && joins(out[n-1], pl) {
-			out[n-1].ext.Len += pl.ext.Len
-			continue
-		}
-		out = append(out, pl)
-	}
-	return out
-}
-
-func joins(a, b placed) bool {
-	return a.file == b.file && a.old == b.old && a.ext.Unit == b.ext.Unit && a.off+int64(a.ext.Len) == b.off && a.ext.Off+a.ext.Len == b.ext.Off
-}
-
-// assemble builds the manifest's tables from where the pieces went.
-func (p *pipeline) assemble(m *Manifest) error {
-	a := &assembler{m: m, prev: p.prev, packs: map[string]uint32{}, oldUnits: map[uint32]uint32{}, newUnits: map[uint32]uint32{}, end: map[int]int64{}, p: p.packer}
-	m.Items = p.files
-	sortPlaced(p.placed)
-	for _, pl := range coalesce(p.placed) {
-		f := &m.Items[pl.file]
-		if pl.off != a.end[pl.file] {
-			return errors.New("internal: a piece of " + f.Path + " was lost on the way")
-		}
-		a.place(f, pl)
-	}
-	for i, f := range m.Items {
-		if a.end[i] != f.Size {
-			return errors.New("internal: the end of " + f.Path + " was lost on the way")
-		}
-	}
-	return nil
+	return err
 }

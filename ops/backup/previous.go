@@ -43,7 +43,7 @@ func newPrevious(c Cluster, m *Manifest) *previous {
 			p.files[keyOf(&m.Head, f)] = f
 		}
 	}
-	p.index = newIndexCache(64, func(ctx context.Context, pack uint32) (*packIndex, error) { return c.readPackIndex(ctx, m.Packs[pack]) })
+	p.index = newIndexCache(32, func(ctx context.Context, pack uint32) (*packIndex, error) { return c.readPackIndex(ctx, m.Packs[pack]) })
 	return p
 }
 

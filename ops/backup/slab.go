@@ -85,11 +85,8 @@ func (w *slabWriter) keep(ctx context.Context, off, n int64) error {
 func (w *slabWriter) keepExtent(ctx context.Context, e Extent, off int64) error {
 	prev := w.p.prev
 	if !prev.stale[prev.m.Units[e.Unit].Pack] || off%ChunkSize != 0 {
-		w.p.mu.Lock()
-		w.p.placed = append(w.p.placed, placed{w.file, off, e, true})
-		w.p.mu.Unlock()
 		w.p.meter.add(int(e.Len), w.p.packer.stored.Load())
-		return nil
+		return w.p.place([]placed{{w.file, off, e, true}})
 	}
 	if w.raw == nil || w.unit != e.Unit {
 		var err error

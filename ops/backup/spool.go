@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/covetpy/covet/ops/backup/walside"
 )
 
 // ErrSpoolFull is returned, wrapped, when the spool may not take more.
@@ -361,17 +363,7 @@ func LockFile(path string) (unlock func(), err error) {
 }
 
 // Busy says whether a process brings a cluster's files to the repository.
-func (s *Spool) Busy(c Cluster) bool { return Locked(filepath.Join(s.folder(c), spoolLock)) }
-
-// Locked says whether a process holds the lock that a file stands for.
-func Locked(path string) bool {
-	f, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer func() { _ = f.Close() }() // nothing was written
-	return errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK)
-}
+func (s *Spool) Busy(c Cluster) bool { return walside.Locked(filepath.Join(s.folder(c), spoolLock)) }
 
 // Waiting is how many files of a cluster can go to the repository.
 func (s *Spool) Waiting(c Cluster) (int, error) {

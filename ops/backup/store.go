@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ func ReadAll(ctx context.Context, s Store, key string, limit int64) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(r)
+	data, err := readSized(r, limit)
 	if err := errors.Join(err, r.Close()); err != nil {
 		return nil, err
 	}
@@ -60,6 +61,18 @@ func ReadAll(ctx context.Context, s Store, key string, limit int64) ([]byte, err
 		return nil, &TooLargeError{Key: key, Limit: limit}
 	}
 	return data, nil
+}
+
+// readSized reads all of r into memory of the right size, where r knows it.
+func readSized(r io.Reader, limit int64) ([]byte, error) {
+	sized, ok := r.(interface{ Size() int64 })
+	if !ok || sized.Size() < 0 {
+		return io.ReadAll(r)
+	}
+	var b bytes.Buffer
+	b.Grow(int(min(sized.Size(), limit)) + bytes.MinRead)
+	_, err := b.ReadFrom(r)
+	return b.Bytes(), err
 }
 
 // TooLargeError reports an object that is longer than its kind can be.

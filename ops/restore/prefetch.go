@@ -3,74 +3,20 @@ package restore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/covetpy/covet/ops/backup"
+	"github.com/covetpy/covet/ops/backup/walside"
 )
-
-// Prefetched is a folder beside a recovering server's log into which one process fetches segments ahead of the recovery,
-// and from which restore_command takes them. Nothing depends on it: what isn't there is fetched from the repository.
-type Prefetched struct{ Dir string }
-
-// Names in the folder besides those of segments.
-const (
-	wantedFile  = "wanted"  // what restore_command brought last
-	comingMark  = ".coming" // behind the name of a segment that is being fetched
-	prefetchDir = "fetched-"
-	lockName    = "lock"
-)
-
-// PrefetchedIn is the folder for a server whose pg_wal is walDir, from the repository that id names. Its name carries the
-// run of the operating system, since what it holds is not synced: after a crash of the machine it counts for nothing.
-// Where the system doesn't tell runs apart there is none.
-func PrefetchedIn(walDir, id string) (Prefetched, bool) {
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return Prefetched{}, false
-	}
-	sum := backup.XXH64([]byte(id + "\n" + string(boot)))
-	return Prefetched{filepath.Join(walDir, backup.ScratchDir, fmt.Sprintf("%s%016x", prefetchDir, sum))}, true
-}
-
-// Take moves a segment from the folder to path, and says whether it was there. One that is on its way is waited for.
-func (p Prefetched) Take(ctx context.Context, name, path string) bool {
-	for p.coming(name) && ctx.Err() == nil {
-		time.Sleep(2 * time.Millisecond)
-	}
-	return os.Rename(filepath.Join(p.Dir, name), path) == nil && p.Want(name) == nil
-}
-
-// coming says whether a segment is being fetched by a process that lives.
-func (p Prefetched) coming(name string) bool {
-	_, err := os.Lstat(filepath.Join(p.Dir, name+comingMark))
-	return err == nil && p.Busy()
-}
-
-// Busy says whether a process fills the folder.
-func (p Prefetched) Busy() bool { return backup.Locked(filepath.Join(p.Dir, lockName)) }
-
-// Want notes what restore_command brought last: the segments behind it are wanted next.
-func (p Prefetched) Want(name string) error {
-	if err := os.MkdirAll(p.Dir, 0o700); err != nil {
-		return err
-	}
-	temp := filepath.Join(p.Dir, fmt.Sprintf("%s.%d", wantedFile, os.Getpid()))
-	if err := os.WriteFile(temp, []byte(name), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(temp, filepath.Join(p.Dir, wantedFile))
-}
 
 // Prefetcher fills a Prefetched folder.
 type Prefetcher struct {
-	Prefetched
+	walside.Prefetched
 	Cluster backup.Cluster
 	Size    int64 // of a segment, bytes
 	// Ahead is how many segments the folder holds at most; Workers, how many are fetched at the same time.
@@ -85,7 +31,7 @@ const prefetchRoom = 256 << 20
 // Run fetches ahead of the recovery until that ends, or the archive does, and leaves nothing behind. It returns at once
 // where another process is at it already.
 func (p *Prefetcher) Run(ctx context.Context) (err error) {
-	unlock, err := backup.LockFile(filepath.Join(p.Dir, lockName))
+	unlock, err := backup.LockFile(filepath.Join(p.Dir, walside.LockName))
 	if errors.Is(err, backup.ErrLocked) {
 		return nil
 	}
@@ -112,7 +58,7 @@ func (p *Prefetcher) Run(ctx context.Context) (err error) {
 
 // removeOthers removes the folders of other repositories and of earlier runs of the system.
 func (p *Prefetcher) removeOthers() error {
-	all, err := filepath.Glob(filepath.Join(filepath.Dir(p.Dir), prefetchDir+"*"))
+	all, err := filepath.Glob(filepath.Join(filepath.Dir(p.Dir), walside.PrefetchDir+"*"))
 	if err != nil {
 		return err
 	}
@@ -203,7 +149,7 @@ func (p *Prefetcher) fits() bool {
 
 // follow reads what was wanted last, and removes what the recovery has passed, or left for another timeline.
 func (w *window) follow() error {
-	text, err := os.ReadFile(filepath.Join(w.p.Dir, wantedFile))
+	text, err := os.ReadFile(filepath.Join(w.p.Dir, walside.WantedFile))
 	if err != nil {
 		return err
 	}
@@ -250,7 +196,7 @@ func (p *Prefetcher) fetch(ctx context.Context, name string) (err error) {
 	if _, err := os.Lstat(path); err == nil {
 		return nil // an earlier process brought it
 	}
-	coming := path + comingMark
+	coming := path + walside.ComingMark
 	mark, err := os.OpenFile(coming, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -271,24 +217,4 @@ func (p *Prefetcher) fetch(ctx context.Context, name string) (err error) {
 	}
 	published = true
 	return os.Rename(coming, path)
-}
-
-// InRecovery says whether a server runs in the data directory and hasn't ended its recovery.
-func InRecovery(dataDir string) bool {
-	signalled := false
-	for _, name := range []string{"recovery.signal", "standby.signal"} {
-		if _, err := os.Lstat(filepath.Join(dataDir, name)); err == nil {
-			signalled = true
-		}
-	}
-	text, err := os.ReadFile(filepath.Join(dataDir, "postmaster.pid"))
-	if err != nil || !signalled {
-		return false
-	}
-	line, _, _ := strings.Cut(string(text), "\n")
-	var pid int
-	if _, err := fmt.Sscan(line, &pid); err != nil || pid <= 0 {
-		return false
-	}
-	return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
 }

@@ -316,23 +316,31 @@ func (b *bookshop) killedInEachStep() {
 
 func (b *bookshop) killedAtRandom() {
 	b.t.Helper()
-	cmd, kills := b.ctl(b.rollback("--yes")...), 0
-	for kills < 30 {
-		pause := time.Duration(rand.IntN(1500)) * time.Millisecond
-		began := time.Now()
-		step, front := b.killAt(cmd, func(*restore.Operation) bool { return time.Since(began) > pause })
+	cmd := b.ctl(b.rollback("--yes")...)
+	kills := 0
+	for ; kills < 6; kills++ {
+		pause := time.Duration(rand.IntN(800*(kills+1))) * time.Millisecond
+		var began time.Time
+		step, front := b.killAt(cmd, func(*restore.Operation) bool {
+			if began.IsZero() {
+				began = time.Now()
+			}
+			return time.Since(began) >= pause
+		})
 		if step == "" {
 			if front.code != 0 && !front.says("is finished") {
 				b.t.Fatalf("after %d kills: %v", kills, front)
 			}
 			break
 		}
-		kills++
 		if b.next != nil {
 			b.next()
 		}
 		b.halfDone(step, front)
 		cmd = b.ctl("restore", "resume")
+	}
+	if a := b.say("restore", "resume"); a.code != 0 && !a.says("is finished") {
+		b.t.Fatalf("the last of them: %v", a)
 	}
 	b.t.Logf("killed at %d random moments", kills)
 	b.done()

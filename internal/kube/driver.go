@@ -273,7 +273,7 @@ func (d *driver) problems() []string {
 		out = append(out, fmt.Sprintf("nobody can be said to drive: %v", trouble))
 	}
 	s := d.port.state()
-	if h, err := d.lease.seen(d.port); !self && err == nil && !h.fresh(now()) && d.port.hand.restless(s) {
+	if !self && d.port.hand.restless(s) && d.deserted() {
 		what := "start"
 		if s.Stopped != nil {
 			what = "stop"
@@ -283,7 +283,7 @@ func (d *driver) problems() []string {
 	if self || other != "" || s.Active == nil && (s.Warm != nil || !d.port.hand.untidy()) {
 		return out
 	}
-	if h, err := d.lease.seen(d.port); err == nil && !h.fresh(now()) {
+	if d.deserted() {
 		what := "the end of the last rollout"
 		if s.Active != nil {
 			what = s.Active.ID
@@ -291,6 +291,12 @@ func (d *driver) problems() []string {
 		out = append(out, fmt.Sprintf("nobody carries out %s: covetctl rollout resume takes it over; the traffic stays as it is meanwhile", what))
 	}
 	return out
+}
+
+// deserted reports whether nobody holds the lease who was alive a moment ago. It may ask the API server: first see whether it matters.
+func (d *driver) deserted() bool {
+	h, err := d.lease.seen(d.port)
+	return err == nil && !h.fresh(now())
 }
 
 // close lets the lease go, so that the next driver need not wait.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -19,36 +21,60 @@ import (
 
 // clusterFlags say which service on Kubernetes is meant.
 type clusterFlags struct {
-	platform, kubeconfig, context, namespace, deployment, service string
+	target, platform, kubeconfig, context, namespace, deployment, service, router, metrics string
+	keepReleases                                                                           int
 }
 
 func (a *app) clusterFlags(c *cobra.Command) {
 	f, v := c.PersistentFlags(), &a.flags.cluster
+	f.StringVar(&v.target, "target", "", "a service of covetctl.yaml, by its name there (env COVET_TARGET)")
 	f.StringVar(&v.platform, "platform", "", "local or kubernetes (env COVET_PLATFORM; default by the flags below)")
 	f.StringVar(&v.kubeconfig, "kubeconfig", "", "kubernetes: the kubeconfig (env KUBECONFIG)")
 	f.StringVar(&v.context, "context", "", "kubernetes: the context in it (env COVET_CONTEXT)")
 	f.StringVar(&v.namespace, "namespace", "", "kubernetes: the namespace (env COVET_NAMESPACE)")
 	f.StringVar(&v.deployment, "deployment", "", "kubernetes: the Deployment that is the service (env COVET_DEPLOYMENT)")
 	f.StringVar(&v.service, "service", "", "kubernetes: the Service before it (env COVET_SERVICE)")
+	f.StringVar(&v.router, "router", "", "kubernetes: what splits the traffic: "+strings.Join(kube.RouterNames(), ", ")+" (env COVET_ROUTER; default what is there)")
+	f.IntVar(&v.keepReleases, "keep-releases", 0, "kubernetes: how many releases are kept after a rollout (env COVET_KEEP_RELEASES; default 20; -1 for all)")
+	f.Lookup("keep-releases").DefValue = ""
+	f.StringVar(&v.metrics, "metrics", "", "kubernetes: where the pods show covetd's metrics: PORT, PORT/PATH or off (env COVET_METRICS; default by their annotations)")
+	must(c.RegisterFlagCompletionFunc("router", cobra.FixedCompletions(kube.RouterNames(), cobra.ShellCompDirectiveNoFileComp)))
 	must(c.RegisterFlagCompletionFunc("platform", cobra.FixedCompletions([]string{"local", "kubernetes"}, cobra.ShellCompDirectiveNoFileComp)))
 }
 
-// target is the service on Kubernetes that is meant, if one is.
+// target is the service on Kubernetes that is meant, if one is: by the flags, else the environment, else covetctl.yaml.
 func (a *app) target() (kube.Target, bool, error) {
 	v := a.flags.cluster
-	t := kube.Target{
-		Kubeconfig: v.kubeconfig, Context: cmp.Or(v.context, a.env("COVET_CONTEXT")), Namespace: cmp.Or(v.namespace, a.env("COVET_NAMESPACE")),
-		Deployment: cmp.Or(v.deployment, a.env("COVET_DEPLOYMENT")), Service: cmp.Or(v.service, a.env("COVET_SERVICE")),
-		Environment: a.env("COVET_ENVIRONMENT"),
+	saved, err := a.saved()
+	if err != nil {
+		return kube.Target{}, false, err
 	}
-	switch platform := cmp.Or(v.platform, a.env("COVET_PLATFORM")); platform {
+	t := kube.Target{
+		Kubeconfig:  cmp.Or(v.kubeconfig, saved.Kubeconfig),
+		Context:     cmp.Or(v.context, a.env("COVET_CONTEXT"), saved.Context),
+		Namespace:   cmp.Or(v.namespace, a.env("COVET_NAMESPACE"), saved.Namespace),
+		Deployment:  cmp.Or(v.deployment, a.env("COVET_DEPLOYMENT"), saved.Deployment),
+		Service:     cmp.Or(v.service, a.env("COVET_SERVICE"), saved.Service),
+		Router:      cmp.Or(v.router, a.env("COVET_ROUTER"), saved.Router),
+		Metrics:     cmp.Or(v.metrics, a.env("COVET_METRICS"), saved.Metrics),
+		Environment: cmp.Or(a.env("COVET_ENVIRONMENT"), saved.Environment),
+	}
+	t.Keep = cmp.Or(v.keepReleases, saved.KeepReleases)
+	if text := a.env("COVET_KEEP_RELEASES"); v.keepReleases == 0 && text != "" {
+		if t.Keep, err = strconv.Atoi(text); err != nil {
+			return t, false, usage("COVET_KEEP_RELEASES %q is not a number", text)
+		}
+	}
+	local := a.flags.socket != "" || a.flags.dataDir != ""
+	a.flags.socket, a.flags.dataDir = cmp.Or(a.flags.socket, saved.Socket), cmp.Or(a.flags.dataDir, saved.DataDir)
+	switch platform := cmp.Or(v.platform, a.env("COVET_PLATFORM"), saved.Platform); platform {
 	case "kubernetes":
 		return t, true, nil
 	case "local":
 		return t, false, nil
 	case "":
-		named := v.kubeconfig != "" || t.Context != "" || t.Namespace != "" || t.Deployment != ""
-		return t, named && a.flags.socket == "" && a.flags.dataDir == "", nil
+		named := t.Kubeconfig != "" || t.Context != "" || t.Namespace != "" || t.Deployment != ""
+		return t, named && !local, nil
 	default:
 		return t, false, usage("--platform %q: choose local or kubernetes", platform)
 	}
@@ -124,6 +150,7 @@ func (a *app) checkCluster(ctx context.Context, t kube.Target, err error) ([]che
 	} else {
 		out = append(out, check{"controller", "ok", who + " drives", ""})
 	}
+	out = append(out, checkRoles(ctx, p))
 	missing, err := p.Check(ctx)
 	if err != nil {
 		return append(out, failed("permissions", err)), err
@@ -135,6 +162,20 @@ func (a *app) checkCluster(ctx context.Context, t kube.Target, err error) ([]che
 		out = append(out, check{"permissions", "warning", "you may not " + m, "deploy/kubernetes/controller-rbac.yaml has the Role"})
 	}
 	return out, nil
+}
+
+// checkRoles says which roles the caller has, by whom they are given.
+func checkRoles(ctx context.Context, p *kube.Port) check {
+	all, own, err := p.Roles(ctx)
+	switch {
+	case err != nil:
+		return failed("roles", err)
+	case len(all) == 0:
+		return check{"roles", "ok", "none are given out: whoever the API server lets change the service may decide everything", ""}
+	case len(own) == 0:
+		return check{"roles", "warning", p.Who() + " has none; they are: " + all.Describe(), "ConfigMap " + kube.RolesObject + " gives them out"}
+	}
+	return check{"roles", "ok", fmt.Sprintf("%s is %v; they are: %s", p.Who(), own, all.Describe()), ""}
 }
 
 // driver is a Port that may have to carry out itself what was asked for.

@@ -55,7 +55,7 @@ func (b deskBackend) Ask(ctx context.Context, _ admin.Identity, op string, v url
 }
 
 func (b deskBackend) Do(ctx context.Context, who admin.Identity, op string, body json.RawMessage) (any, error) {
-	return b.Desk.Do(ctx, who.Name, console.Op(op), body)
+	return b.Desk.Do(ctx, console.Caller{Name: who.Name, Groups: who.Groups}, console.Op(op), body)
 }
 
 func (b deskBackend) Watch(ctx context.Context, _ admin.Identity, after uint64) iter.Seq2[any, error] {

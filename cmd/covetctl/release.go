@@ -17,7 +17,7 @@ import (
 func (a *app) releaseCommand() *cobra.Command {
 	return a.group(&cobra.Command{Use: "release", Short: "Record, list and remove releases",
 		Long: "A release is a version of the service with the command and the configuration it runs with. It never changes."},
-		a.releaseAdd(), a.releaseList(), a.releaseShow(), a.releaseRemove())
+		a.releaseAdd(), a.releaseList(), a.releaseShow(), a.releaseRemove(), a.releasePrune())
 }
 
 func (a *app) releaseList() *cobra.Command {
@@ -127,7 +127,7 @@ func (p *page) release(r rollout.Release) {
 	}
 }
 
-func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 func (a *app) releaseRemove() *cobra.Command {
 	var in console.Target
@@ -152,5 +152,33 @@ func (a *app) releaseRemove() *cobra.Command {
 	c.Flags().BoolVar(&yes, "yes", false, "really")
 	c.Flags().BoolVar(&in.Plan, "plan", false, "show what would happen, do nothing")
 	c.Flags().StringVar(&in.Reason, "reason", "", "why, for the audit log")
+	return c
+}
+
+func (a *app) releasePrune() *cobra.Command {
+	in := console.PruneRequest{Keep: console.KeepReleases}
+	var yes bool
+	c := &cobra.Command{
+		Use: "prune", Short: "Forget the releases that nothing needs any more", Args: none,
+		Long: prose(`Forget all but the newest releases. What runs, and what a rollback may go to, stays whatever its age. On Kubernetes the
+records go too, and the copies of ConfigMaps and Secrets that only they are configured by; a rollout does the same by itself
+when it has ended, keeping --keep-releases.`),
+		Example: "covetctl release prune --keep 10 --plan\ncovetctl release prune --keep 10 --yes",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if !yes && !in.Plan {
+				e := usage("release prune: rollback to what is forgotten will not be possible any more")
+				e.Hint = "say --yes to forget them, or --plan to see which"
+				return e
+			}
+			port, err := a.connect(c.Context())
+			if err != nil {
+				return err
+			}
+			return a.act(c.Context(), port, console.PruneReleases, in, in.Plan, false, nil)
+		},
+	}
+	c.Flags().IntVar(&in.Keep, "keep", console.KeepReleases, "how many of the newest to keep")
+	c.Flags().BoolVar(&yes, "yes", false, "really")
+	commonFlags(c, &in.Common)
 	return c
 }

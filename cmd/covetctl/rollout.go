@@ -34,6 +34,12 @@ func commonFlags(c *cobra.Command, in *console.Common) {
 	c.Flags().StringVar(&in.Reason, "reason", "", "why, for the audit log")
 	c.Flags().BoolVar(&in.Plan, "plan", false, "show what would happen, do nothing")
 	c.Flags().StringVar(&in.PlanHash, "plan-hash", "", "do it only if the plan is still the one with this hash")
+	breakGlass(c, in)
+}
+
+// breakGlass is the flag of commands that may be another role's decision.
+func breakGlass(c *cobra.Command, in *console.Common) {
+	c.Flags().BoolVar(&in.BreakGlass, "break-glass", false, "although it is another role's decision; needs a --reason, and is written down")
 }
 
 // rolloutAct is a command about the rollout under way. Where it leads somewhere, --watch follows it there.
@@ -55,6 +61,9 @@ func (a *app) rolloutAct(name, short string, op console.Op, goal rollout.Phase, 
 	if op == console.AbortRollout || op == console.RetryRollout {
 		c.Flags().BoolVar(&in.Plan, "plan", false, "show what would happen, do nothing")
 		c.Flags().StringVar(&in.PlanHash, "plan-hash", "", "do it only if the plan is still the one with this hash")
+	}
+	if op == console.Promote || op == console.AbortRollout || op == console.RetryRollout {
+		breakGlass(c, &in.Common)
 	}
 	if goal != "" {
 		watchFlag(c, &watch)

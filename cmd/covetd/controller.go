@@ -48,6 +48,9 @@ func controllerCommand(environ []string, std streams) *cobra.Command {
 	flags.StringVar(&f.target.Kubeconfig, "kubeconfig", "", "the kubeconfig (KUBECONFIG; in a pod, its service account)")
 	flags.StringVar(&f.target.Context, "context", lookup(environ, "COVET_CONTEXT"), "the context in it (COVET_CONTEXT)")
 	flags.StringVar(&f.target.Namespace, "namespace", lookup(environ, "COVET_NAMESPACE"), "the namespace (COVET_NAMESPACE; the context's, or the pod's own)")
+	flags.StringVar(&f.target.Router, "router", lookup(environ, "COVET_ROUTER"), "what splits the traffic (COVET_ROUTER; default what is there)")
+	flags.IntVar(&f.target.Keep, "keep-releases", 0, "how many releases are kept after a rollout (default 20; -1 for all)")
+	flags.StringVar(&f.target.Metrics, "metrics", lookup(environ, "COVET_METRICS"), "where the pods show covetd's metrics: PORT, PORT/PATH or off (COVET_METRICS; default by their annotations)")
 	flags.StringArrayVar(&f.deployments, "deployment", nil, "only this Deployment; may be given again (default every one that has a journal)")
 	flags.StringVar(&f.listen, "metrics-listen", ":9090", "address for /metrics and /health")
 	return c

@@ -29,6 +29,7 @@ type daemon struct {
 	succeeding bool // it takes over from a covetd that still serves
 	balancer   *proxy.Balancer
 	backend    *lateBackend
+	roles      *rolesSetting
 	notify     func(context.Context, notice.Notice) error // nil: nobody is to be told
 
 	journal    *local.Journal
@@ -202,6 +203,7 @@ func (d *daemon) desk(now time.Time, matrix health.Matrix) *console.Desk {
 		Live: &local.Live{Engine: d.engine, Meter: d.meter, Supervisor: d.supervisor}, Burn: d.meter.Burn, Log: d.log.With("logger", "desk"),
 		Info: console.Info{Service: d.cfg.Service, Environment: d.cfg.Environment, Platform: "local", Version: d.version,
 			PID: os.Getpid(), StartedAt: now},
+		Roles: d.roles.get,
 	}
 	if d.recovery != nil {
 		desk.Recovery = d.recovery.monitor.Posture

@@ -134,7 +134,8 @@ func (o *origin) sources(environ []string) server.Sources {
 func serve(ctx context.Context, src server.Sources, environ []string) error {
 	src.Environ = forget(src.Environ)
 	var backups backupSettings
-	src.Settings = backups.declare()
+	var roles rolesSetting
+	src.Settings = append(backups.declare(), roles.declare()...)
 	cfg, _, err := server.Load(src)
 	if err != nil {
 		return err
@@ -147,6 +148,7 @@ func serve(ctx context.Context, src server.Sources, environ []string) error {
 		return err
 	}
 	d := newDaemon(cfg, s.Logger("covetd"), thisVersion())
+	d.roles = &roles
 	d.succeeding = lookup(environ, server.HandoverVariable) != ""
 	d.attach(s)
 	if err := d.attachRecovery(s, &backups); err != nil {
@@ -165,7 +167,7 @@ func configCommand(from *origin, environ []string, std streams) *cobra.Command {
 		Example: "  covetd config check --config /etc/covet/shop.yaml",
 		RunE: func(*cobra.Command, []string) error {
 			src := from.sources(environ)
-			src.Settings = new(backupSettings).declare()
+			src.Settings = append(new(backupSettings).declare(), new(rolesSetting).declare()...)
 			if _, _, err := server.Load(src); err != nil {
 				return err
 			}
@@ -178,7 +180,7 @@ func configCommand(from *origin, environ []string, std streams) *cobra.Command {
 		Use: "show", Short: "List every setting with its value and where it is from; secrets are masked", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			src := from.sources(environ)
-			src.Settings = new(backupSettings).declare()
+			src.Settings = append(new(backupSettings).declare(), new(rolesSetting).declare()...)
 			_, report, fault := server.Load(src)
 			if asJSON {
 				enc := json.NewEncoder(std.out)

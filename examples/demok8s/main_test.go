@@ -17,13 +17,7 @@ func TestPlay(t *testing.T) {
 		t.Logf("the pods are simulated, and no traffic is sent: %v", err)
 		simulated = true
 	}
-	bin := programs(t)
-	err := run(t.Context(), bin, simulated, false)
-	if err != nil { // seen once in four runs on a busy machine, and not explained: the log below says what failed
-		t.Logf("the first play failed, and is played once more: %v", err)
-		err = run(t.Context(), bin, simulated, false)
-	}
-	if err != nil {
+	if err := run(t.Context(), programs(t), simulated, false); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -13,15 +13,10 @@ type act struct {
 	want int
 }
 
-// tidy lets a release go that is kept warm, as a controller would do by itself after a while.
-var tidy = act{"what was kept warm goes, and the release moves home: a controller does that by itself", []string{"rollout", "resume"}, 0}
-
 var acts = []act{
 	{"one pod after the other", []string{"rollout", "start", "v2", "--strategy", "rolling", "--bake", "2s", "--watch"}, 0},
 	{"back in one switch: a second set of pods, then the Service's selector", []string{"rollout", "start", "v1", "--strategy", "blue-green", "--bake", "2s", "--keep", "5s", "--watch"}, 0},
-	tidy,
-	{"a growing share of the pods", []string{"rollout", "start", "v2", "--strategy", "canary", "--weights", "25,50,100", "--bake", "3s", "--watch"}, 0},
-	tidy,
+	{"what was kept warm goes and the release moves home; then a growing share of the pods", []string{"rollout", "start", "v2", "--strategy", "canary", "--weights", "25,50,100", "--bake", "3s", "--watch"}, 0},
 	{"a release that ends as soon as it has begun: it never gets traffic", []string{"rollout", "start", "crash", "--strategy", "canary", "--weights", "25,100", "--bake", "2s", "--watch"}, 5},
 	{"a person goes back to an older release", []string{"rollback", "--to", "v1", "--reason", "demonstration"}, 0},
 }

@@ -60,6 +60,9 @@ func startStage(ctx context.Context, covetctl string, simulated bool) (s *stage,
 		return s, err
 	}
 	if s.real {
+		if err := s.answers(ctx); err != nil {
+			return s, err
+		}
 		s.load = s.cluster.StartLoad("http://" + address + "/")
 	}
 	return s, nil
@@ -124,14 +127,37 @@ func (s *stage) deploy(ctx context.Context) error {
 	}
 }
 
+// answers waits until the Service answers. A node learns of a Service some time after its pods are ready, longer on a busy machine:
+// what is asked before that fails, and no rollout is to blame.
+func (s *stage) answers(ctx context.Context) error {
+	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DialContext: s.cluster.Dial, DisableKeepAlives: true}}
+	var last error
+	for deadline, good := time.Now().Add(time.Minute), 0; good < 10; {
+		if good++; time.Now().After(deadline) {
+			return fmt.Errorf("the Service does not answer after a minute: %w", last)
+		}
+		resp, err := client.Get("http://" + address + "/")
+		if err == nil {
+			err = resp.Body.Close()
+		}
+		if err != nil {
+			last, good = err, 0
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+	return ctx.Err()
+}
+
+// A pod that goes is asked for as long as the node's kube-proxy has not heard of it: three seconds were too few on a busy machine, and
+// a request or two then waited for a pod that was gone.
 const deployment = `{"metadata":{"name":"web"},"spec":{
 	"replicas":4,"strategy":{"type":"RollingUpdate","rollingUpdate":{"maxSurge":1,"maxUnavailable":0}},
 	"selector":{"matchLabels":{"app":"web"}},
-	"template":{"metadata":{"labels":{"app":"web"}},"spec":{"terminationGracePeriodSeconds":20,"containers":[{
+	"template":{"metadata":{"labels":{"app":"web"}},"spec":{"terminationGracePeriodSeconds":40,"containers":[{
 		"name":"web","image":%q,"imagePullPolicy":"IfNotPresent","ports":[{"containerPort":8080}],
 		"readinessProbe":{"httpGet":{"path":"/health/ready","port":8080},"periodSeconds":1},
 		"livenessProbe":{"httpGet":{"path":"/health/live","port":8080},"periodSeconds":5},
-		"lifecycle":{"preStop":{"sleep":{"seconds":3}}}}]}}}}`
+		"lifecycle":{"preStop":{"sleep":{"seconds":15}}}}]}}}}`
 
 const service = `{"metadata":{"name":"web"},"spec":{"selector":{"app":"web"},"clusterIP":%q,"ports":[{"port":80,"targetPort":8080}]}}`
 

@@ -59,7 +59,7 @@ func (h *hand) putPrimary(ctx context.Context, rec record, m move) error {
 		return err
 	}
 	fresh := true
-	err := retried(ctx, "Deployment "+h.sight.stage.at.Deployment, func(ctx context.Context) error {
+	err := h.retried(ctx, "Deployment "+h.sight.stage.at.Deployment, func(ctx context.Context) error {
 		o, ok := h.sight.stage.deployment(primary)
 		if !ok || !fresh {
 			var err error
@@ -158,6 +158,9 @@ func (h *hand) putCandidate(ctx context.Context, rec record, m move) error {
 }
 
 func (h *hand) closeFronts(ctx context.Context) error {
+	if err := h.relabel(ctx); err != nil && !apierrors.IsForbidden(err) {
+		return err // whoever may not is left with the ReplicaSet's own label
+	}
 	for _, f := range h.sight.stage.fronts() {
 		if frontSlot(f) == openFront {
 			if err := h.point(ctx, f.Name, primary, 0); err != nil {
@@ -226,6 +229,9 @@ func (h *hand) untidy() bool {
 	if _, there := stage.deployment(candidate); there {
 		return true
 	}
+	if o, ok := stage.deployment(primary); ok && isHeld(o) {
+		return true
+	}
 	for _, f := range stage.fronts() {
 		svc, ok := stage.services.get(second(f.Name))
 		if frontSlot(f) != openFront || f.Annotations[annTraffic] != "" || ok && svc.Labels[labelKind] == "service" {
@@ -252,6 +258,9 @@ func (h *hand) tidy(ctx context.Context) error {
 		}
 	}
 	var errs []error
+	if o, ok := h.sight.stage.deployment(primary); ok && isHeld(o) && h.sight.state().Active == nil {
+		errs = append(errs, h.letGoOn(ctx))
+	}
 	errs = append(errs, h.route(ctx, 0, false))
 	for _, f := range h.sight.stage.fronts() {
 		if frontSlot(f) != openFront || f.Annotations[annTraffic] != "" {
@@ -293,6 +302,9 @@ func (p *Platform) Ensure(ctx context.Context, d rollout.Desired) error {
 	}
 	return errors.Join(append(errs, h.tidy(ctx))...)
 }
+
+// Settled implements rollout.Settler.
+func (p *Platform) Settled() bool { return !p.hand.untidy() }
 
 // Observe implements rollout.Platform.
 func (p *Platform) Observe(ctx context.Context) ([]rollout.Instance, error) {

@@ -17,6 +17,7 @@ type driver struct {
 	port  *Port
 	lease *lease
 	ring  chan struct{}
+	hurry chan struct{} // ends a wait for the lease
 
 	mu      sync.Mutex
 	self    bool   // this program drives now
@@ -25,14 +26,14 @@ type driver struct {
 	trouble error
 	running sync.WaitGroup
 	awake   bool
-	asked   bool      // something was to be done since run looked last
-	urgent  time.Time // since when something urgent waits for another driver
+	asked   bool // something was to be done since run looked last
+	urgent  bool // something that must not wait for another driver was asked for
 	stop    context.CancelFunc
 	signals *signals
 }
 
 func newDriver(p *Port) *driver {
-	d := &driver{port: p, lease: newLease(p.client, p.at.Deployment, p.options.Holder), ring: make(chan struct{}, 1), signals: &signals{}}
+	d := &driver{port: p, lease: newLease(p.client, p.at.Deployment, p.options.Holder), ring: make(chan struct{}, 1), hurry: make(chan struct{}, 1), signals: &signals{meter: p.meter}}
 	d.rewire()
 	return d
 }
@@ -50,16 +51,17 @@ func (d *driver) platform() rollout.Platform {
 	return &Platform{hand: d.port.hand, logs: newLastWords(d.port)}
 }
 
-// wake lets the driver look whether there is something to do. What is urgent is not left for long to one that does not move.
+// wake lets the driver look whether there is something to do. What is urgent is not left to another that may be dead.
 func (d *driver) wake(urgent bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.asked = true
-	if urgent {
-		d.urgent = now()
-	}
+	d.urgent = urgent && !d.self
 	if d.awake {
 		d.nudge()
+		if d.urgent {
+			signal(d.hurry)
+		}
 		return
 	}
 	d.awake, d.asked = true, false
@@ -73,9 +75,12 @@ func (d *driver) wake(urgent bool) {
 }
 
 // nudge makes the engine look at once.
-func (d *driver) nudge() {
+func (d *driver) nudge() { signal(d.ring) }
+
+// signal rings a channel that holds one ring.
+func signal(ring chan struct{}) {
 	select {
-	case d.ring <- struct{}{}:
+	case ring <- struct{}{}:
 	default:
 	}
 }
@@ -101,26 +106,40 @@ func (d *driver) busy() bool {
 	return s.Warm != nil || d.port.hand.untidy() || d.port.hand.restless(s)
 }
 
-// impatience is how long something urgent waits for another driver that seems alive.
-const impatience = 400 * time.Millisecond
-
 // run drives until there is nothing left to do.
 func (d *driver) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if !d.always && !d.busy() && d.sleeps() {
 			return
 		}
-		err := d.lease.take(ctx, now(), d.force())
-		d.note(err)
-		if err != nil {
-			pause(ctx, nil, d.patience())
+		if d.presses() {
+			d.drive(ctx, true)
 			continue
 		}
-		d.drive(ctx)
+		displaced, err := d.lease.take(ctx, now(), false)
+		d.note(err)
+		if err != nil {
+			pause(ctx, d.hurry, leaseRenew)
+			continue
+		}
+		d.fence(ctx, displaced)
+		d.drive(ctx, false)
+		if !d.busy() && ctx.Err() == nil {
+			d.port.prune(ctx)
+		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.awake, d.self = false, false
+}
+
+// presses reports, once, whether what was asked for is to be done now, whoever holds the lease.
+func (d *driver) presses() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	urgent := d.urgent && d.port.state().Active != nil
+	d.urgent = false
+	return urgent
 }
 
 // sleeps ends the driver's work, unless it was asked for more meanwhile.
@@ -133,23 +152,6 @@ func (d *driver) sleeps() bool {
 	}
 	d.awake, d.self = false, false
 	return true
-}
-
-// force reports whether the lease is to be taken from whoever holds it: what is urgent has not been begun.
-func (d *driver) force() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return !d.urgent.IsZero() && now().Sub(d.urgent) > impatience && d.port.state().Active != nil
-}
-
-// patience is how long to wait before the lease is looked at again.
-func (d *driver) patience() time.Duration {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.urgent.IsZero() && now().Sub(d.urgent) < leaseDuration {
-		return impatience / 4
-	}
-	return leaseRenew
 }
 
 func (d *driver) note(err error) {
@@ -174,46 +176,85 @@ func pause(ctx context.Context, ring <-chan struct{}, longest time.Duration) {
 	}
 }
 
-// drive runs the engine for as long as the lease is ours.
-func (d *driver) drive(ctx context.Context) {
+// drive runs the engine for as long as the lease is ours. What presses begins before the lease is: it is taken by force
+// meanwhile, and whoever held it is fenced off.
+func (d *driver) drive(ctx context.Context, presses bool) {
 	p := d.port
 	engine, stop := context.WithCancel(ctx)
-	defer stop()
 	ended := make(chan struct{})
 	e := p.driven()
 	go func() {
 		defer close(ended)
 		_ = e.Run(engine) // it ends when it is told to, and tells its problems by Problem
 	}()
-	tick := time.NewTicker(leaseRenew)
-	defer tick.Stop()
-	renewed := now()
+	defer func() {
+		stop()
+		<-ended
+	}()
+	k := &keeping{driver: d, force: presses, renewed: now()}
+	renew := time.NewTimer(leaseRenew)
+	if presses {
+		renew.Reset(0)
+	}
+	defer renew.Stop()
 	idle := time.NewTicker(200 * time.Millisecond)
 	defer idle.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			stop()
-			<-ended
 			return
 		case <-idle.C:
-			if p.driven() != e || !d.always && !d.busy() {
-				stop()
-				<-ended
+			if !k.force && (p.driven() != e || !d.always && !d.busy()) {
 				return
 			}
-		case <-tick.C:
-			err := d.lease.take(ctx, now(), false)
-			if err == nil {
-				renewed = now()
-			}
-			if errors.Is(err, errHeld) || err != nil && now().Sub(renewed) > leaseDuration {
-				d.note(err)
-				stop()
-				<-ended
+		case <-renew.C:
+			if !k.renew(ctx) {
 				return
 			}
+			renew.Reset(k.pause())
 		}
+	}
+}
+
+// keeping is the lease while it is driven under.
+type keeping struct {
+	driver  *driver
+	force   bool // it has yet to be taken from whoever holds it
+	renewed time.Time
+}
+
+// renew keeps the lease ours. It reports whether to drive on.
+func (k *keeping) renew(ctx context.Context) bool {
+	d := k.driver
+	displaced, err := d.lease.take(ctx, now(), k.force)
+	switch {
+	case err == nil:
+		k.renewed, k.force = now(), false
+		d.note(nil)
+		d.fence(ctx, displaced)
+	case errors.Is(err, errHeld) && !k.force || now().Sub(k.renewed) > leaseDuration:
+		d.note(err)
+		return false
+	}
+	return ctx.Err() == nil
+}
+
+// pause is how soon the lease is to be renewed.
+func (k *keeping) pause() time.Duration {
+	if k.force {
+		return 100 * time.Millisecond // it changed hands just then
+	}
+	return leaseRenew
+}
+
+// fence makes sure that whoever drove before cannot write any more from what they saw then, be they only slow, or frozen.
+func (d *driver) fence(ctx context.Context, displaced string) {
+	if displaced == "" {
+		return
+	}
+	d.port.options.Log.Info("the rollout is taken over", "from", displaced)
+	if err := d.port.hand.fence(ctx); err != nil && ctx.Err() == nil {
+		d.port.options.Log.Warn("a driver that was taken over from could not be fenced off; its journal still is", "from", displaced, "error", err)
 	}
 }
 
@@ -232,7 +273,7 @@ func (d *driver) problems() []string {
 		out = append(out, fmt.Sprintf("nobody can be said to drive: %v", trouble))
 	}
 	s := d.port.state()
-	if h, err := d.lease.seen(d.port); !self && err == nil && !h.fresh(now()) && d.port.hand.restless(s) {
+	if !self && d.port.hand.restless(s) && d.deserted() {
 		what := "start"
 		if s.Stopped != nil {
 			what = "stop"
@@ -242,7 +283,7 @@ func (d *driver) problems() []string {
 	if self || other != "" || s.Active == nil && (s.Warm != nil || !d.port.hand.untidy()) {
 		return out
 	}
-	if h, err := d.lease.seen(d.port); err == nil && !h.fresh(now()) {
+	if d.deserted() {
 		what := "the end of the last rollout"
 		if s.Active != nil {
 			what = s.Active.ID
@@ -250,6 +291,12 @@ func (d *driver) problems() []string {
 		out = append(out, fmt.Sprintf("nobody carries out %s: covetctl rollout resume takes it over; the traffic stays as it is meanwhile", what))
 	}
 	return out
+}
+
+// deserted reports whether nobody holds the lease who was alive a moment ago. It may ask the API server: first see whether it matters.
+func (d *driver) deserted() bool {
+	h, err := d.lease.seen(d.port)
+	return err == nil && !h.fresh(now())
 }
 
 // close lets the lease go, so that the next driver need not wait.
@@ -289,7 +336,7 @@ func (p *Port) Finish(ctx context.Context) (string, error) {
 		case s.Active == nil && s.Warm == nil && !p.hand.untidy():
 			return "", nil
 		case s.Active == nil && s.Warm != nil:
-			return fmt.Sprintf("%s stays warm until %s, so that going back takes no time; without a covetd controller it stays until covetctl rollout resume lets it go",
+			return fmt.Sprintf("%s stays warm until %s, so that going back takes no time; without a covetd controller it stays until the next rollout, or covetctl rollout resume, lets it go",
 				s.Warm.Version, s.Warm.Until.Local().Format("15:04:05")), nil
 		}
 		t := time.NewTimer(time.Second)
@@ -313,7 +360,7 @@ func (p *Port) letGo(ctx context.Context) error {
 		if s.Active != nil || s.Warm == nil {
 			return nil, nil
 		}
-		return []journal.Event{journal.New(now(), p.who, rollout.WarmRetired, s.Warm.Version, nil)}, nil
+		return []journal.Event{journal.New(now(), p.caller.Name, rollout.WarmRetired, s.Warm.Version, nil)}, nil
 	})
 	return err
 }

@@ -92,6 +92,19 @@ func (m mark) String() string {
 // theirs reports whether somebody else changed since what was written in the same turn.
 func (m mark) theirs(turn, hash string) bool { return m.Turn == turn && m.Hash != hash }
 
+// served counts the ready pods that EndpointSlices hold for a Service.
+func served(all []*endpoints, service string) int {
+	seen := map[string]bool{}
+	for _, e := range all {
+		if e.service == service {
+			for _, name := range e.behind {
+				seen[name] = true
+			}
+		}
+	}
+	return len(seen)
+}
+
 // addresses are the ready ones that EndpointSlices hold for some Services.
 func addresses(all []*endpoints, services ...string) map[string]bool {
 	out := map[string]bool{}

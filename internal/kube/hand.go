@@ -11,9 +11,11 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/covetpy/covet/ops/rollout"
@@ -46,18 +48,73 @@ func (h *hand) turn() string { return turn(h.sight.state()) }
 // attempts bounds how often a write is tried anew because somebody else has written meanwhile.
 const attempts = 8
 
+// errOutdated is why a write is not tried again.
+var errOutdated = errors.New("another driver has decided meanwhile: this one looks again first")
+
 // errStale is a write that lost against another.
 var errStale = errors.New("it kept changing meanwhile")
 
-// retried repeats a write for as long as it loses against others.
-func retried(ctx context.Context, what string, write func(context.Context) error) error {
+// retried repeats a write for as long as it loses against others, provided that nothing has been decided meanwhile that this
+// program has not read: a driver that was frozen must not write anew what it wanted then.
+func (h *hand) retried(ctx context.Context, what string, write func(context.Context) error) error {
 	for range attempts {
 		err := patiently(ctx, patience, write)
 		if !apierrors.IsConflict(err) {
 			return err
 		}
+		if err := h.upToDate(ctx); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
 	}
 	return fmt.Errorf("%s: %w", what, errStale)
+}
+
+// upToDate fails where the journal says more than this program has read.
+func (h *hand) upToDate(ctx context.Context) error {
+	j := newJournal(h.sight.stage.client, h.sight.stage.at.Deployment)
+	j.watched = h.sight.stage.head
+	head, err := j.readHead(ctx)
+	if err != nil {
+		return err
+	}
+	if head.last > h.sight.state().Seq {
+		h.sight.stage.bell.ring()
+		return errOutdated
+	}
+	return nil
+}
+
+// fence changes the resourceVersion of everything that is shared with others, and nothing else of it: a write that was made
+// from an earlier look is refused from then on.
+func (h *hand) fence(ctx context.Context) error {
+	stage := h.sight.stage
+	group, ctx := errgroup.WithContext(ctx)
+	touch := func(r schema.GroupVersionResource, name string) {
+		group.Go(func() error { return stage.touch(ctx, r, name) })
+	}
+	for _, f := range stage.fronts() {
+		touch(services, f.Name)
+	}
+	for _, r := range stage.myRoutes() {
+		touch(r.dialect.gvr, r.object.GetName())
+	}
+	touch(deployments, stage.at.Deployment)
+	return group.Wait()
+}
+
+// touch sets an annotation and removes it again.
+func (s *stage) touch(ctx context.Context, r schema.GroupVersionResource, name string) error {
+	for _, value := range []string{`"taken over"`, "null"} {
+		patch := []byte(`{"metadata":{"annotations":{"` + annFence + `":` + value + `}}}`)
+		err := patiently(ctx, patience, func(ctx context.Context) error {
+			_, err := s.client.on(r).Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manager})
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // foreign says who else has changed a field.
@@ -85,7 +142,7 @@ func lastManager(all []metav1.ManagedFieldsEntry, field string) string {
 // point lets a Service's traffic go to one slot, or to both where slot is openFront: share percent of it to the candidate.
 func (h *hand) point(ctx context.Context, name, slot string, share int) error {
 	fresh := true
-	return retried(ctx, "Service "+name, func(ctx context.Context) error {
+	return h.retried(ctx, "Service "+name, func(ctx context.Context) error {
 		svc, err := h.service(ctx, name, !fresh)
 		if err != nil {
 			return err
@@ -233,7 +290,7 @@ func anyMap(m map[string]string) map[string]any {
 func (h *hand) route(ctx context.Context, share int, header bool) error {
 	for _, r := range h.sight.stage.myRoutes() {
 		fresh := true
-		err := retried(ctx, r.dialect.kind+" "+r.object.GetName(), func(ctx context.Context) error {
+		err := h.retried(ctx, r.dialect.kind+" "+r.object.GetName(), func(ctx context.Context) error {
 			if !fresh {
 				o, err := h.sight.stage.client.on(r.dialect.gvr).Get(ctx, r.object.GetName(), metav1.GetOptions{})
 				if err != nil {

@@ -76,7 +76,13 @@ func newWorld(t *testing.T) *world {
 func newWorldOf(t *testing.T, manifests ...string) *world {
 	t.Helper()
 	t.Parallel()
-	w := &world{t: t, kubeconfig: testCluster(t)}
+	return worldIn(t, testCluster(t), manifests...)
+}
+
+// worldIn is newWorldOf in another cluster.
+func worldIn(t *testing.T, kubeconfig string, manifests ...string) *world {
+	t.Helper()
+	w := &world{t: t, kubeconfig: kubeconfig}
 	w.namespace = fmt.Sprintf("t%d-%d", os.Getpid(), time.Now().UnixNano()%1e9)
 	at, err := Target{Kubeconfig: w.kubeconfig, Namespace: w.namespace}.resolve()
 	if err != nil {
@@ -132,7 +138,14 @@ func (w *world) applyAs(who, manifest string) object {
 	if err := unmarshal(raw, &o.Object); err != nil {
 		w.t.Fatal(err)
 	}
-	out, err := w.client.on(kindsOf[o.GetKind()]).Apply(w.t.Context(), o.GetName(), o, metav1.ApplyOptions{FieldManager: who, Force: true})
+	var out object
+	err = nil
+	for deadline := time.Now().Add(patient); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		out, err = w.client.on(kindsOf[o.GetKind()]).Apply(w.t.Context(), o.GetName(), o, metav1.ApplyOptions{FieldManager: who, Force: true})
+		if !apierrors.IsNotFound(err) { // a cluster that has just begun may not serve the routes' kinds yet
+			break
+		}
+	}
 	if err != nil {
 		w.t.Fatalf("apply %s %s: %v", o.GetKind(), o.GetName(), err)
 	}

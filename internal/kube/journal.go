@@ -24,6 +24,10 @@ type Journal struct {
 	client     *client
 	deployment string
 	limit      int // bytes of events in the head above which they are sealed
+
+	// watched is where a watch keeps the head, or nil. It spares questions: an append that was made from what is too old loses by
+	// its resourceVersion.
+	watched *shelf[object]
 }
 
 // segmentBytes leaves room below the 1 MiB that the API server takes: an append of the largest release still fits.
@@ -66,7 +70,20 @@ func (j *Journal) readHead(ctx context.Context) (head, error) {
 	if err != nil {
 		return head{}, inWords("read the journal "+j.headName(), err)
 	}
+	if j.watched != nil {
+		j.watched.put(o)
+	}
 	return parseHead(o)
+}
+
+// newest is the head as the watch has it, or, where there is none, as the API server has.
+func (j *Journal) newest(ctx context.Context) (head, error) {
+	if j.watched != nil {
+		if o, ok := j.watched.get(j.headName()); ok {
+			return parseHead(o)
+		}
+	}
+	return j.readHead(ctx)
 }
 
 func parseHead(o *unstructured.Unstructured) (head, error) {
@@ -88,6 +105,19 @@ func parseHead(o *unstructured.Unstructured) (head, error) {
 	return h, nil
 }
 
+// known is the head as the watch has it, where that is the one to append to.
+func (j *Journal) known(after journal.Seq) (head, bool) {
+	if j.watched == nil {
+		return head{}, false
+	}
+	o, ok := j.watched.get(j.headName())
+	if !ok {
+		return head{}, false
+	}
+	h, err := parseHead(o)
+	return h, err == nil && h.last == after
+}
+
 // Append implements journal.Journal. An answer that was lost on its way is found out about: the events are there once, or not.
 func (j *Journal) Append(ctx context.Context, after journal.Seq, list ...journal.Event) (journal.Seq, error) {
 	lines, last, err := encode(after, list)
@@ -95,11 +125,13 @@ func (j *Journal) Append(ctx context.Context, after journal.Seq, list ...journal
 		return 0, err
 	}
 	tried := false
-	err = patiently(ctx, patience, func(ctx context.Context) error {
+	err = patiently(ctx, patience, func(ctx context.Context) (err error) {
 		for {
-			h, err := j.readHead(ctx)
-			if err != nil {
-				return err
+			h, ok := j.known(after)
+			if tried || !ok {
+				if h, err = j.readHead(ctx); err != nil {
+					return err
+				}
 			}
 			if tried && j.holds(h, lines, last) {
 				return nil
@@ -165,11 +197,14 @@ func (j *Journal) write(ctx context.Context, h head, lines []byte, last journal.
 		"last": strconv.FormatUint(uint64(last), 10), "segments": string(segments), "events": string(h.lines) + string(lines),
 	})
 	if h.object == nil {
-		_, err := j.client.on(configMaps).Create(ctx, o, metav1.CreateOptions{FieldManager: manager})
-		return err
+		o, err = j.client.on(configMaps).Create(ctx, o, metav1.CreateOptions{FieldManager: manager})
+	} else {
+		o.SetResourceVersion(h.object.GetResourceVersion())
+		o, err = j.client.on(configMaps).Update(ctx, o, metav1.UpdateOptions{FieldManager: manager})
 	}
-	o.SetResourceVersion(h.object.GetResourceVersion())
-	_, err = j.client.on(configMaps).Update(ctx, o, metav1.UpdateOptions{FieldManager: manager})
+	if err == nil && j.watched != nil {
+		j.watched.put(o)
+	}
 	return err
 }
 
@@ -207,10 +242,11 @@ func ownObject(apiVersion, kind, name, deployment, what string, content map[stri
 // labelValue is a name as a label's value may be.
 func labelValue(name string) string { return suffixed(name, "") }
 
-// Read implements journal.Journal.
+// Read implements journal.Journal. What others wrote a moment ago may not be there yet: an append after less is refused, and then
+// it is.
 func (j *Journal) Read(ctx context.Context, from journal.Seq) iter.Seq2[journal.Event, error] {
 	return func(yield func(journal.Event, error) bool) {
-		h, err := j.readHead(ctx)
+		h, err := j.newest(ctx)
 		if err != nil {
 			yield(journal.Event{}, err)
 			return

@@ -18,8 +18,10 @@ type workload struct {
 	current  bool   // the controller has seen the newest spec
 	complete bool   // all its pods are of its template and ready, and no others are left
 	paused   bool
-	failure  string // why it cannot go on, in the controller's own words
-	theirs   bool   // somebody else has changed its template since Covet wrote it, or Covet never did
+	minReady time.Duration // a pod counts once it has been ready for so long
+	failure  string        // why it cannot go on, in the controller's own words
+	named    string        // the release that Covet named in its template, whatever has become of that
+	theirs   bool          // somebody else has changed its template since Covet wrote it, or Covet never did
 }
 
 // layout is where the releases are, and where the traffic goes.
@@ -28,7 +30,7 @@ type layout struct {
 	shares map[string]int      // the traffic's by slot, percent
 	unsure bool                // Services or routes disagree: any slot may have traffic
 	quiet  time.Duration       // since it moved last
-	rest   bool                // no rollout is under way and nothing is kept warm
+	rest   bool                // nothing needs two Deployments, and nothing is kept warm
 	back   string              // the release that the traffic is about to go back to, or empty
 	need   int                 // instances that serve now, which whoever takes over must match
 	weight int                 // the share that the candidate is about to have
@@ -83,6 +85,10 @@ func place(l layout, want rollout.Desired) ([]move, error) {
 		switch hosts := l.hosts(version); {
 		case w.InPlace:
 			out = append(out, l.inPlace(version)...)
+		case len(hosts) == 0 && l.tampered(version):
+			out = append(out, move{put, candidate, version, max(l.slots[candidate].replicas, l.wanted(version, w))})
+		case len(hosts) == 0 && l.displaced(version, want):
+			out = append(out, move{put, primary, version, l.slots[primary].replicas})
 		case len(hosts) == 0:
 			slot := l.free(want)
 			if slot == "" {
@@ -126,6 +132,20 @@ func (l layout) inPlace(version string) []move {
 		return nil
 	}
 	return []move{{put, slot, version, l.slots[slot].replicas}}
+}
+
+// tampered reports whether the second Deployment, which is Covet's own, was made for the release and changed by another since.
+func (l layout) tampered(version string) bool {
+	w, there := l.slots[candidate]
+	return there && w.version == "" && w.named == version
+}
+
+// displaced reports whether the traffic is to go back to a release that somebody else has put another in the place of: whoever
+// asked to go back overrules them, once.
+func (l layout) displaced(version string, want rollout.Desired) bool {
+	w, there := l.slots[primary]
+	_, needed := want[w.version]
+	return version == l.back && there && w.theirs && !needed
 }
 
 // undo is the release that a Deployment returns to which was left with another: a rolling update that could not be finished.

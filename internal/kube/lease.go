@@ -89,15 +89,23 @@ func (l *lease) read(ctx context.Context) (held, error) {
 var errHeld = errors.New("another drives")
 
 // take makes the lease ours, renews it if it is, and fails with errHeld where somebody else holds it who is alive, unless
-// told to take it from them.
-func (l *lease) take(ctx context.Context, now time.Time, force bool) error {
+// told to take it from them. It returns who held it before and did not let it go, where that was another.
+func (l *lease) take(ctx context.Context, now time.Time, force bool) (displaced string, err error) {
 	h, err := l.read(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if h.by != l.holder && h.fresh(now) && !force {
-		return fmt.Errorf("%w: %s", errHeld, h.by)
+	if h.by != l.holder {
+		displaced = h.by
 	}
+	if displaced != "" && h.fresh(now) && !force {
+		return "", fmt.Errorf("%w: %s", errHeld, h.by)
+	}
+	return displaced, l.write(ctx, now, h)
+}
+
+// write makes the lease ours, provided that it is still as it was read.
+func (l *lease) write(ctx context.Context, now time.Time, h held) (err error) {
 	stamp := now.UTC().Format("2006-01-02T15:04:05.000000Z07:00")
 	o := ownObject("coordination.k8s.io/v1", "Lease", l.name, "", "lease", map[string]any{"spec": map[string]any{
 		"holderIdentity": l.holder, "leaseDurationSeconds": int64(leaseDuration / time.Second), "renewTime": stamp, "acquireTime": stamp,

@@ -26,7 +26,8 @@ const (
 	annVersion    = "covet.dev/version"    // on pods and Deployments: the release
 	annWrote      = "covet.dev/wrote"      // on objects shared with others: in which turn Covet wrote last, and what
 	annTraffic    = "covet.dev/traffic"    // on the Service: the shares in force
-	annSince      = "covet.dev/since"      // on the Service: when the traffic moved last
+	annPaused     = "covet.dev/held"       // on the Deployment, for a moment: it is paused by hand.hold
+	annFence      = "covet.dev/fence"      // on objects shared with others, for a moment: see hand.fence
 	annBefore     = "covet.dev/before"     // on objects shared with others: what Covet will restore
 )
 

@@ -42,7 +42,8 @@ type Port struct {
 	hand    *hand
 	records *records
 	ledger  *ledger
-	who     string
+	caller  console.Caller
+	roles   *rolesKeeper
 	matrix  health.Matrix
 
 	mu     sync.Mutex
@@ -53,10 +54,12 @@ type Port struct {
 
 	replaced chan struct{} // closed when the keeper and the desk are
 
-	driver *driver
-	engine *rollout.Engine
-	around *around
-	recent recent
+	driver  *driver
+	meter   *meter
+	sweeper *sweeper
+	engine  *rollout.Engine
+	around  *around
+	recent  recent
 
 	ctx     context.Context // of everything in the background
 	stop    context.CancelFunc
@@ -84,12 +87,19 @@ func Open(ctx context.Context, t Target, o Options) (*Port, error) {
 		o.Holder = fmt.Sprintf("covetctl %s %d", host, os.Getpid())
 	}
 	p := &Port{target: t, options: o, client: c, matrix: health.DefaultMatrix()}
-	asked := make(chan string, 1)
+	p.roles = &rolesKeeper{client: c}
+	asked := make(chan console.Caller, 1)
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		_, _ = p.roles.get(ctx) // who needs the answer asks again, and is told what is wrong
+	}()
 	go func() { asked <- c.whoami(ctx, at.user) }()
 	if p.stage, err = openStage(ctx, c, at, o.Once); err != nil {
 		return nil, err
 	}
-	p.at, p.who = p.stage.at, <-asked
+	p.at, p.caller = p.stage.at, <-asked
+	<-read // an open console asks nothing any more
 	p.ctx, p.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := p.wire(ctx); err != nil {
 		p.stop()
@@ -103,11 +113,13 @@ func Open(ctx context.Context, t Target, o Options) (*Port, error) {
 // wire puts the parts together.
 func (p *Port) wire(ctx context.Context) error {
 	p.records = newRecords(p.client, p.at.Deployment)
+	p.sweeper = &sweeper{port: p, age: youngest}
 	p.sight = &sight{stage: p.stage, state: p.state}
 	p.hand = &hand{sight: p.sight, records: p.records}
 	if err := p.reload(ctx); err != nil {
 		return err
 	}
+	p.meter = newMeter(p.sight, newScraper(p.client, p.at), p.at.Metrics, p.matrix)
 	p.driver = newDriver(p)
 	return nil
 }
@@ -126,17 +138,19 @@ func (p *Port) state() rollout.State {
 // reload reads the journal anew, with what is found beyond it.
 func (p *Port) reload(ctx context.Context) error {
 	l := &ledger{Journal: newJournal(p.client, p.at.Deployment), records: p.records}
-	known, err := rollout.OpenKeeper(ctx, l.Journal)
-	if err != nil {
-		return err
-	}
-	found := &sight{stage: p.stage, state: known.State}
-	if err := l.discover(ctx, known.State(), found, p.who); err != nil {
-		return err
-	}
+	l.watched = p.stage.head
 	keeper, err := rollout.OpenKeeper(ctx, l)
 	if err != nil {
 		return err
+	}
+	found := &sight{stage: p.stage, state: keeper.State}
+	if err := l.discover(ctx, keeper.State(), found, p.caller.Name); err != nil {
+		return err
+	}
+	if len(l.pending()) > 0 {
+		if err := keeper.CatchUp(ctx); err != nil {
+			return err
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -146,7 +160,7 @@ func (p *Port) reload(ctx context.Context) error {
 	}
 	p.replaced = make(chan struct{})
 	p.desk = &console.Desk{
-		Keeper: keeper, Live: live{p}, Verifier: p, Surveyor: p, Recorder: p, Matrix: p.matrix, Log: p.options.Log,
+		Keeper: keeper, Live: live{p}, Verifier: p, Surveyor: p, Recorder: p, Sweeper: p.sweeper, Matrix: p.matrix, Log: p.options.Log, Roles: p.roles.get,
 		Info: console.Info{Service: p.at.Deployment, Environment: p.at.Environment, Platform: "kubernetes", Version: p.options.Version},
 	}
 	if p.driver != nil {
@@ -256,8 +270,8 @@ func (p *Port) Do(ctx context.Context, op console.Op, in, out any) error {
 	if err != nil {
 		return inWords(string(op), err)
 	}
-	if op == console.StopService || op == console.StartService {
-		p.turned.Store(true)
+	if err := p.after(ctx, op, answer); err != nil {
+		return inWords(string(op), err)
 	}
 	if ack, ok := answer.(console.Ack); ok && (ack.Rollout != nil || p.turned.Load()) {
 		if err := p.reach(ctx, ack.Seq); err != nil {
@@ -266,6 +280,19 @@ func (p *Port) Do(ctx context.Context, op console.Op, in, out any) error {
 		p.driver.wake(op == console.Rollback || op == console.AbortRollout)
 	}
 	return convert(answer, out)
+}
+
+// after does what comes with a command beside what the driver does.
+func (p *Port) after(ctx context.Context, op console.Op, answer any) error {
+	switch op {
+	case console.StopService, console.StartService:
+		p.turned.Store(true)
+	case console.PruneReleases:
+		if _, done := answer.(console.Ack); done {
+			return p.sweeper.sweep(ctx)
+		}
+	}
+	return nil
 }
 
 // reach makes sure that the state in use knows the event, which another one may have written just before it was replaced.
@@ -299,7 +326,7 @@ func (p *Port) resumeEnd(ctx context.Context, out any) error {
 // give gives a command to the desk; once more where the journal turned out to know better what runs.
 func (p *Port) give(ctx context.Context, op console.Op, body []byte) (any, error) {
 	for range 3 {
-		answer, err := p.current().Do(ctx, p.who, op, body)
+		answer, err := p.current().Do(ctx, p.caller, op, body)
 		var known *console.Error
 		if err == nil || !errors.As(err, &known) || known.Code != console.CodeInternal || !p.overtaken() {
 			return answer, err
@@ -418,6 +445,9 @@ func (p *Port) Verify(ctx context.Context, r rollout.Release) error {
 	if p.overtaken() && p.isDraft(r.Manifest.Workload.Record) {
 		return nil // it is made of what is there now
 	}
+	if l := p.sight.layout(now()); len(l.hosts(r.Version)) > 0 && l.slots[l.hosts(r.Version)[0]].complete {
+		return nil // it runs: nothing has to be made for it, and an emergency need not ask
+	}
 	rec, err := p.records.get(ctx, r.Manifest.Workload.Record)
 	if err != nil {
 		return err
@@ -447,7 +477,7 @@ func (p *Port) Where() string {
 func (p *Port) Deployment() string { return p.at.Deployment }
 
 // Who is whom the API server takes the caller for.
-func (p *Port) Who() string { return p.who }
+func (p *Port) Who() string { return p.caller.Name }
 
 // Unfinished says what nobody carries out once this program has ended, or nothing.
 func (p *Port) Unfinished() string {

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -177,13 +179,9 @@ func (r *records) get(ctx context.Context, name string) (record, error) {
 	if err != nil {
 		return record{}, inWords("read the release's record "+name, err)
 	}
-	text, _, err := unstructured.NestedString(o.Object, "data", "record.json")
+	rec, err := recordOf(o)
 	if err != nil {
-		return record{}, fmt.Errorf("read the release's record %s: %w", name, err)
-	}
-	var rec record
-	if err := unmarshal([]byte(text), &rec); err != nil {
-		return record{}, fmt.Errorf("read the release's record %s: %w", name, err)
+		return record{}, err
 	}
 	if rec.name(r.deployment) != name {
 		return record{}, &console.Error{Code: console.CodeRefused, Message: "the release's record " + name + " is not what it was: its content has another hash",
@@ -195,20 +193,36 @@ func (r *records) get(ctx context.Context, name string) (record, error) {
 	return rec, nil
 }
 
+// recordOf is the record that a ConfigMap holds.
+func recordOf(o object) (record, error) {
+	var rec record
+	text, _, err := unstructured.NestedString(o.Object, "data", "record.json")
+	if err == nil {
+		err = unmarshal([]byte(text), &rec)
+	}
+	if err != nil {
+		return record{}, fmt.Errorf("read the release's record %s: %w", o.GetName(), err)
+	}
+	return rec, nil
+}
+
 // missing lists what a release takes its configuration from and is not there any more.
 func (r *records) missing(ctx context.Context, rec record) ([]string, error) {
-	var out []string
-	for _, c := range rec.Config {
-		name := c.Copy
-		if name == "" {
-			name = c.Name
-		}
-		_, err := r.client.on(resourceOf(c.Kind)).Get(ctx, name, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			out = append(out, c.Kind+" "+name)
-		} else if err != nil && !apierrors.IsForbidden(err) {
-			return nil, inWords(fmt.Sprintf("look for %s %s", c.Kind, name), err)
-		}
+	gone := make([]string, len(rec.Config))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, c := range rec.Config {
+		name := cmp.Or(c.Copy, c.Name)
+		group.Go(func() error {
+			_, err := r.client.on(resourceOf(c.Kind)).Get(ctx, name, metav1.GetOptions{})
+			switch {
+			case apierrors.IsNotFound(err):
+				gone[i] = c.Kind + " " + name
+			case err != nil && !apierrors.IsForbidden(err):
+				return inWords(fmt.Sprintf("look for %s %s", c.Kind, name), err)
+			}
+			return nil
+		})
 	}
-	return out, nil
+	err := group.Wait()
+	return slices.DeleteFunc(gone, func(s string) bool { return s == "" }), err
 }

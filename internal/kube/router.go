@@ -101,7 +101,7 @@ func (g *sight) enough(l layout, target map[string]int) error {
 		}
 		for _, f := range g.stage.fronts() {
 			if slot == candidate && g.stage.endpoints.refused() == nil {
-				ready = min(ready, len(addresses(g.stage.endpoints.all(), second(f.Name))))
+				ready = min(ready, served(g.stage.endpoints.all(), second(f.Name)))
 			}
 		}
 		if ready < need {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/covetpy/covet/ops/console"
 	"github.com/covetpy/covet/ops/rollout"
 )
 
@@ -18,7 +17,11 @@ func (p *Port) Shape(_ context.Context, s rollout.State, r *rollout.Rollout) err
 	_, two := l.slots[candidate]
 	if r.Purpose == rollout.Rollback {
 		r.InPlace = !hosted && !two
-		r.Steps = []rollout.Step{{Weight: 100, Candidate: max(n, p.sight.stood(), 1)}}
+		n = max(n, p.sight.stood())
+		if !r.InPlace {
+			n = max(n, 1)
+		}
+		r.Steps = []rollout.Step{{Weight: 100, Candidate: n}} // none where it is scaled to 0: the template alone goes back
 		return nil
 	}
 	if to.Manifest.Instances > 0 {
@@ -29,15 +32,11 @@ func (p *Port) Shape(_ context.Context, s rollout.State, r *rollout.Rollout) err
 		stable = 0
 	}
 	byNumber := r.Strategy == rollout.Canary && len(p.stage.myRoutes()) == 0
-	if (r.Strategy == rollout.Rolling || byNumber) && two && s.Active == nil {
-		return &console.Error{Code: console.CodeRefused,
-			Message: fmt.Sprintf("%s still runs in Deployment %s, and a %s needs Deployment %s for itself", s.Stable, second(p.at.Deployment), r.Strategy, p.at.Deployment),
-			Hint:    "covetctl rollout resume brings it home now, or choose --strategy blue-green"}
-	}
+	r.Settle = two && s.Stable != "" && (r.Strategy == rollout.Rolling || byNumber) // these need the primary for themselves
 	switch {
 	case r.Strategy == rollout.Rolling:
 		r.InPlace = true
-		r.Steps = rollout.NativeSteps(r.Tuning, max(n, 1))
+		r.Steps = rollout.NativeSteps(r.Tuning, n)
 	case byNumber:
 		r.Steps = rollout.RatioSteps(r.Tuning, stable, max(n, 1))
 	default:

@@ -49,7 +49,7 @@ func versionOf(s rollout.State, hash, named string) string {
 // workload is one Deployment as it is.
 func (g *sight) workload(s rollout.State, o object, pods []*pod, slot string) workload {
 	t := templateOf(o)
-	w := workload{hash: t.hash(), replicas: 1}
+	w := workload{hash: t.hash(), replicas: 1, named: t.version()}
 	w.version = versionOf(s, w.hash, t.version())
 	m, marked := markOf(o.GetAnnotations())
 	if marked && w.version == "" && m.Hash == w.hash {
@@ -67,8 +67,9 @@ func (g *sight) workload(s rollout.State, o object, pods []*pod, slot string) wo
 	w.current = status("observedGeneration") >= o.GetGeneration()
 	n := int64(w.replicas)
 	w.complete = w.current && status("replicas") == n && status("updatedReplicas") == n && status("readyReplicas") == n
+	w.minReady = minReady(o)
 	for _, p := range pods {
-		if slotOf(p) == slot && p.ready {
+		if slotOf(p) == slot && p.readyFor(now()) >= w.minReady {
 			w.ready++
 		}
 	}
@@ -83,6 +84,12 @@ func slotOf(p *pod) string {
 		return candidate
 	}
 	return primary
+}
+
+// minReady is how long a pod must have been ready before it counts.
+func minReady(o object) time.Duration {
+	n, _, _ := unstructured.NestedInt64(o.Object, "spec", "minReadySeconds")
+	return time.Duration(n) * time.Second
 }
 
 // failureOf is why the Deployment's controller cannot go on.
@@ -107,7 +114,7 @@ func failureOf(o object) string {
 func (g *sight) layout(now time.Time) layout {
 	s := g.state()
 	pods := g.stage.pods.all()
-	l := layout{slots: map[string]workload{}, drain: drainFor, rest: s.Active == nil && s.Warm == nil}
+	l := layout{slots: map[string]workload{}, drain: drainFor, rest: atRest(s)}
 	for _, slot := range slots {
 		if o, ok := g.stage.deployment(slot); ok {
 			l.slots[slot] = g.workload(s, o, pods, slot)
@@ -128,11 +135,16 @@ func (g *sight) layout(now time.Time) layout {
 	return l
 }
 
+// atRest reports whether nothing needs two Deployments: no rollout is under way, or the one that is waits for that.
+func atRest(s rollout.State) bool {
+	return s.Warm == nil && (s.Active == nil || s.Active.Settle)
+}
+
 // heading is where the rollout under way takes the traffic: back to a release, or a share of it forward.
 func heading(s rollout.State) (back string, weight int) {
 	r := s.Active
 	switch {
-	case r == nil:
+	case r == nil, r.Settle:
 		return "", 0
 	case r.Phase == rollout.Aborting:
 		return r.From, 0
@@ -149,7 +161,7 @@ func (g *sight) quietFor(l layout, now time.Time) time.Duration {
 	if g.quiet == nil {
 		g.quiet = map[string]time.Time{}
 	}
-	if l.live(candidate) {
+	if l.live(candidate) || g.reached(candidate) {
 		delete(g.quiet, candidate)
 		return 0
 	}
@@ -159,6 +171,25 @@ func (g *sight) quietFor(l layout, now time.Time) time.Duration {
 		return 0
 	}
 	return now.Sub(since)
+}
+
+// reached reports whether EndpointSlices still lead from the Services to pods of a slot: they follow a selector with a delay.
+func (g *sight) reached(slot string) bool {
+	mine := map[string]bool{}
+	for _, f := range g.stage.fronts() {
+		mine[f.Name] = true
+	}
+	for _, e := range g.stage.endpoints.all() {
+		if !mine[e.service] {
+			continue
+		}
+		for _, name := range slices.Concat(e.behind, e.unready) {
+			if p, ok := g.stage.pods.get(name); ok && slotOf(p) == slot && !p.deleting {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // shares reads back what is in force. Where the Services or the routes disagree it is empty: something is to be set.
@@ -325,7 +356,7 @@ func (g *sight) hashOf(set object) string {
 
 // instances lists the pods, and what should be a pod and is not.
 func (g *sight) instances(l layout) []rollout.Instance {
-	all, versions := g.stage.pods.all(), g.versions()
+	all, versions, at := g.stage.pods.all(), g.versions(), now()
 	out := make([]rollout.Instance, 0, len(all)+len(slots))
 	pods := map[string]int{} // by slot, of the template's own release
 	for _, p := range all {
@@ -335,6 +366,9 @@ func (g *sight) instances(l layout) []rollout.Instance {
 			pods[slot]++
 		}
 		i := p.instance(version)
+		if least := l.slots[slot].minReady; i.State == rollout.Ready && version == l.slots[slot].version && p.readyFor(at) < least {
+			i.State, i.Reason = rollout.Starting, fmt.Sprintf("it is ready, and counts once it has been for %s (minReadySeconds)", least)
+		}
 		if f := l.slots[slot].failure; f != "" && version == l.slots[slot].version && (i.State == rollout.Starting || i.State == rollout.BackOff) {
 			i.Reason, i.StartFailures = i.Reason+" ("+f+")", max(i.StartFailures, 2)
 		}

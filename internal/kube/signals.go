@@ -11,14 +11,17 @@ import (
 	"github.com/covetpy/covet/ops/rollout"
 )
 
-// signals measures what the cluster itself can tell: pods that are ready, and restarts. It implements rollout.Signals.
+// signals measures what the cluster itself can tell, pods that are ready and restarts, and what the pods say of their requests. It
+// implements rollout.Signals.
 type signals struct {
+	meter *meter
+
 	mu    sync.Mutex
 	ready time.Time // when any instance was ready last
 }
 
 // Evidence implements rollout.Signals.
-func (m *signals) Evidence(_ context.Context, s rollout.State, instances []rollout.Instance, now time.Time) (health.Evidence, error) {
+func (m *signals) Evidence(ctx context.Context, s rollout.State, instances []rollout.Instance, now time.Time) (health.Evidence, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	ev := health.Evidence{At: now, Service: *arm("", time.Time{}, instances)}
@@ -33,6 +36,8 @@ func (m *signals) Evidence(_ context.Context, s rollout.State, instances []rollo
 		if r.From != "" {
 			ev.Stable = arm(r.From, r.JudgedAt, instances)
 		}
+		m.meter.look(ctx, r, now)
+		m.meter.add(&ev, r, r.Weight)
 	}
 	return ev, nil
 }
@@ -119,6 +124,12 @@ func (l live) Points() (console.Point, map[string]console.Point) {
 		total.Ready += n
 		by[release] = console.Point{At: total.At, Ready: n}
 	}
+	for version, measured := range l.port.meter.points(total.At) {
+		p := by[version]
+		p.At, p.RequestRate, p.ErrorRate = measured.At, measured.RequestRate, measured.ErrorRate
+		by[version] = p
+		total.RequestRate += measured.RequestRate
+	}
 	return total, by
 }
 
@@ -127,3 +138,21 @@ func (l live) Series() console.Series { return console.Series{} }
 
 // Problems implements console.Live.
 func (l live) Problems() []string { return l.port.problems() }
+
+// judged says where the judgement of the rollout under way is not by requests. Only who drives it knows.
+func (p *Port) judged() []string {
+	r := p.state().Active
+	p.driver.mu.Lock()
+	self := p.driver.self
+	p.driver.mu.Unlock()
+	if r == nil || !self || r.Weight == 0 || r.Purpose != rollout.Deploy {
+		return nil
+	}
+	if a := p.driven().Last().Health; a.Blind != "" && a.About == health.Subject(r.To, r.JudgedAt) {
+		return []string{r.To + " cannot be judged by its requests: " + a.Blind}
+	}
+	if how := p.meter.how(r); how != "" {
+		return []string{how}
+	}
+	return nil
+}

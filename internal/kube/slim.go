@@ -58,7 +58,10 @@ type pod struct {
 	named    string // the release, by its annotation
 	speaker  string // the container whose log is meant where none is named
 	node     string
+	ip       string
+	made     time.Time
 	ready    bool
+	readyAt  time.Time // since when, if so
 	deleting bool
 	seen     sighting
 	lives    []life
@@ -90,10 +93,12 @@ func slimPod(w *words, p *corev1.Pod) *pod {
 	out := &pod{
 		meta: meta{name: p.Name, version: p.ResourceVersion}, uid: string(p.UID), owner: w.one(owner(p)),
 		slot: w.one(p.Labels[labelSlot]), hash: w.one(p.Labels[podHash]), named: w.one(p.Annotations[annVersion]), speaker: w.one(speaker(p)),
-		node: w.one(p.Spec.NodeName), deleting: p.DeletionTimestamp != nil, seen: observe(p),
+		node: w.one(p.Spec.NodeName), ip: p.Status.PodIP, made: p.CreationTimestamp.Time, deleting: p.DeletionTimestamp != nil, seen: observe(p),
 	}
 	c := condition(p, corev1.PodReady)
-	out.ready = c != nil && c.Status == corev1.ConditionTrue && !out.deleting
+	if out.ready = c != nil && c.Status == corev1.ConditionTrue && !out.deleting; out.ready {
+		out.readyAt = c.LastTransitionTime.Time
+	}
 	out.seen.reason = w.one(out.seen.reason)
 	for i := range p.Status.InitContainerStatuses {
 		out.lives = append(out.lives, lifeOf(w, &p.Status.InitContainerStatuses[i], true))
@@ -125,6 +130,14 @@ func speaker(p *corev1.Pod) string {
 	return ""
 }
 
+// readyFor is how long the pod has been ready; less than nothing where it is not.
+func (p *pod) readyFor(now time.Time) time.Duration {
+	if !p.ready {
+		return -1
+	}
+	return max(0, now.Sub(p.readyAt))
+}
+
 // in is the pod as one of a release, behind a Deployment, with or without traffic.
 func (p *pod) in(release, workload string, traffic bool) *console.Pod {
 	p.mu.Lock()
@@ -150,13 +163,23 @@ type endpoints struct {
 	meta
 	service string
 	ready   []string // addresses
+	behind  []string // the pods of these, by name: a pod may have two addresses, and two pods of a node's own network one
+	unready []string // the pods of the others, by name
 }
 
 func slimSlice(w *words, e *discoveryv1.EndpointSlice) *endpoints {
 	out := &endpoints{meta: meta{name: e.Name, version: e.ResourceVersion}, service: w.one(e.Labels[discoveryv1.LabelServiceName])}
 	for _, end := range e.Endpoints {
-		if end.Conditions.Ready == nil || *end.Conditions.Ready {
+		switch {
+		case end.Conditions.Ready == nil || *end.Conditions.Ready:
 			out.ready = append(out.ready, end.Addresses...)
+			if end.TargetRef != nil {
+				out.behind = append(out.behind, end.TargetRef.Name)
+			} else {
+				out.behind = append(out.behind, end.Addresses...)
+			}
+		case end.TargetRef != nil:
+			out.unready = append(out.unready, end.TargetRef.Name)
 		}
 	}
 	return out

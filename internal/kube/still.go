@@ -105,7 +105,7 @@ func (h *hand) halt(ctx context.Context, slot string) error {
 // rewrite changes a Deployment as it is now; change answers with nothing where nothing is to be done.
 func (h *hand) rewrite(ctx context.Context, slot string, change func(o object) (annotations map[string]string, fields map[string]any)) error {
 	name, fresh := h.sight.nameOf(slot), true
-	return retried(ctx, "Deployment "+name, func(ctx context.Context) error {
+	return h.retried(ctx, "Deployment "+name, func(ctx context.Context) error {
 		o, ok := h.sight.stage.deployment(slot)
 		if !ok || !fresh {
 			var err error

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/covetpy/covet/ops/console"
+	"github.com/covetpy/covet/ops/journal"
 	"github.com/covetpy/covet/ops/rollout"
 )
 
@@ -31,6 +33,7 @@ func (p *Port) Survey(ctx context.Context, s rollout.State, r rollout.Rollout) (
 		return v.out, err
 	}
 	v.template = rec.rendered()
+	v.settles()
 	v.howTraffic()
 	v.howItRuns(rec)
 	v.ends()
@@ -41,6 +44,8 @@ func (p *Port) Survey(ctx context.Context, s rollout.State, r rollout.Rollout) (
 	v.dryRun(ctx, rec)
 	v.quota(ctx)
 	v.budget(ctx)
+	v.judgement(ctx)
+	v.forgets()
 	v.differences(ctx)
 	for _, w := range p.client.warnings.all() {
 		v.note("the API server warns: %s", w)
@@ -84,6 +89,27 @@ func (v *surveyor) refuse(format string, args ...any) {
 // beside reports whether the rollout needs two releases side by side.
 func (v *surveyor) beside() bool { return !v.r.InPlace }
 
+// settles lists what comes before the first step: what the rollout before has left in the way.
+func (v *surveyor) settles() {
+	if !v.r.Settle {
+		return
+	}
+	name, aside, stable := v.first.GetName(), second(v.first.GetName()), v.state.Stable
+	step := func(d time.Duration, touches, format string, args ...any) {
+		v.out.First = append(v.out.First, console.PlanStep{Do: "first: " + fmt.Sprintf(format, args...), Touches: touches, Duration: journal.Duration(d)})
+	}
+	if w := v.state.Warm; w != nil {
+		step(0, w.Version, "let go of %s, which is kept warm", w.Version)
+	}
+	if v.l.live(candidate) {
+		step(settleGuess, stable, "bring %s home: Deployment %s takes it over, and the traffic follows once its instances are ready", stable, name)
+	}
+	step(drainFor, aside, "remove Deployment %s when it has had no traffic for %s, and hand the Service's selector back", aside, drainFor)
+}
+
+// settleGuess is what starting pods is taken to last, for a plan's expected duration.
+const settleGuess = 5 * time.Second
+
 // howTraffic says what moves the traffic, and how exactly.
 func (v *surveyor) howTraffic() {
 	by := v.port.trafficBy()
@@ -91,6 +117,9 @@ func (v *surveyor) howTraffic() {
 	if v.beside() && len(fronts) == 0 {
 		v.refuse("no Service in namespace %s selects the pods of Deployment %s, so nothing can split its traffic: choose --strategy rolling", v.port.at.Namespace, v.first.GetName())
 		return
+	}
+	if asked := v.port.at.Router; asked != "" && !strings.EqualFold(asked, routerService) && len(v.port.stage.myRoutes()) == 0 && v.beside() {
+		v.refuse("router %s was asked for, and none leads to the Services of Deployment %s", asked, v.first.GetName())
 	}
 	switch {
 	case v.r.InPlace:
@@ -139,7 +168,10 @@ func (v *surveyor) howItRuns(rec record) {
 	if v.l.slots[primary].paused {
 		v.note("Deployment %s is paused: it is let go in the same write that changes it", v.first.GetName())
 	}
-	if n == 0 {
+	switch {
+	case n == 0 && v.beside() && v.r.Purpose == rollout.Deploy && !v.l.live(candidate):
+		v.refuse("Deployment %s is scaled to 0, so there is no traffic to move: choose --strategy rolling", v.first.GetName())
+	case n == 0:
 		v.note("Deployment %s is scaled to 0: nothing serves", v.first.GetName())
 	}
 	for _, name := range slices.Sorted(mapKeys(rec.Template.images())) {
@@ -155,8 +187,42 @@ func (v *surveyor) howItRuns(rec record) {
 	if !hasProbe(v.template) {
 		v.note("no container has a readiness probe: a pod counts as ready as soon as it runs")
 	}
-	if v.r.Strategy == rollout.Canary && v.r.Purpose == rollout.Deploy {
-		v.note("the cluster tells of readiness and restarts, not of requests: the candidate is judged by those alone. Ask for approval (--approve) where that is too little")
+}
+
+// forgets says which releases are beyond those that are kept once the rollout has succeeded.
+func (v *surveyor) forgets() {
+	if v.port.at.Keep < 0 || v.r.Purpose != rollout.Deploy {
+		return
+	}
+	after := v.state
+	after.Stable, after.Previous, after.Warm, after.Active = v.r.To, v.r.From, nil, nil
+	if gone := rollout.Superfluous(after, v.port.at.keep()); len(gone) > 0 {
+		v.note("%d releases are kept: afterwards %s will be forgotten, with what only they are configured by", v.port.at.keep(), strings.Join(gone, ", "))
+	}
+}
+
+// judgement says what the candidate will be judged by: the pods of the stable release are asked for their metrics now.
+func (v *surveyor) judgement(ctx context.Context) {
+	if v.r.Purpose != rollout.Deploy || v.state.Stable == "" {
+		return
+	}
+	e, found := endpointOf(v.template, v.port.at.Metrics)
+	asked, answered, where, why := 0, 0, e, "nothing says where they are"
+	if found {
+		asked, answered, where, why = v.port.meter.trial(ctx, v.state.Stable)
+	}
+	const alone = "the candidate is judged by readiness and restarts alone. Ask for approval (--approve) where that is too little"
+	switch {
+	case v.port.at.Metrics == MetricsOff:
+		v.note("metrics are switched off: " + alone)
+	case asked > 0 && answered == asked:
+		v.note("the candidate is judged by its requests: all %d pods of %s that were asked show covetd's metrics (%s)", asked, v.state.Stable, where)
+	case answered > 0:
+		v.note("the candidate is judged by its requests, but only %d of %d pods of %s that were asked show covetd's metrics (%s): %s", answered, asked, v.state.Stable, where, why)
+	case e.sure && asked > 0 && why != noneShown:
+		v.note("the metrics of %s cannot be read (%s): %s. A candidate that has traffic and cannot be judged by its requests waits for approval; --metrics off judges it by readiness and restarts alone", v.state.Stable, where, why)
+	default:
+		v.note("the pods show no metrics of covetd's (%s): "+alone, why)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,6 +28,39 @@ type Target struct {
 	Deployment  string
 	Service     string // the Kubernetes Service in front of it; empty for those that select its pods
 	Environment string // as shown; empty for the context's name
+
+	// Metrics is where the pods show covetd's metrics: PORT, /PATH or PORT/PATH; empty for what their annotations, their ports' names
+	// and their readiness probe say; MetricsOff for nowhere.
+	Metrics string
+
+	// Keep is how many releases are kept, beside those that a rollback may need: 0 for console.KeepReleases, less for all.
+	Keep int
+
+	// Router is what splits the traffic, one of RouterNames; empty for what is there.
+	Router string
+}
+
+// routerService asks for the Services' selectors alone: a canary's share is then its number of instances.
+const routerService = "service"
+
+// RouterNames are what Target.Router may be.
+func RouterNames() []string {
+	out := []string{routerService}
+	for _, d := range dialects {
+		out = append(out, strings.ToLower(d.kind))
+	}
+	return out
+}
+
+// check refuses what no cluster could make sense of.
+func (t Target) check() error {
+	if t.Router != "" && !slices.Contains(RouterNames(), strings.ToLower(t.Router)) {
+		return &console.Error{Code: console.CodeUsage, Message: fmt.Sprintf("router %q: choose one of %s", t.Router, strings.Join(RouterNames(), ", "))}
+	}
+	if err := ParseMetrics(t.Metrics); err != nil {
+		return &console.Error{Code: console.CodeUsage, Message: err.Error()}
+	}
+	return nil
 }
 
 // located is a Target with everything filled in.
@@ -36,6 +70,7 @@ type located struct {
 	cluster string // its name in the kubeconfig
 	user    string // the kubeconfig's name for who asks
 	server  string
+	inside  bool // this program runs in a pod of the cluster, and reaches the others
 }
 
 func (t Target) loader() clientcmd.ClientConfig {
@@ -53,6 +88,9 @@ var (
 
 // resolve reads the kubeconfig, or the pod's own service account where there is none.
 func (t Target) resolve() (located, error) {
+	if err := t.check(); err != nil {
+		return located{}, err
+	}
 	reading.Lock() // client-go keeps defaults of all kubeconfigs in one place
 	defer reading.Unlock()
 	quiet.Do(func() { klog.SetLogger(logr.Discard()) }) // it would write its own troubles over the console
@@ -74,7 +112,7 @@ func (t Target) resolve() (located, error) {
 		p.user, p.cluster = c.AuthInfo, c.Cluster
 	}
 	if p.Context == "" {
-		p.Context = "in-cluster"
+		p.Context, p.inside = "in-cluster", true
 	}
 	p.Environment = cmp.Or(t.Environment, environment(p.Context, p.cluster, p.Namespace))
 	tune(cfg)

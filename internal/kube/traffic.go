@@ -2,6 +2,7 @@ package kube
 
 import (
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
@@ -34,27 +35,36 @@ func (r route) before() []any {
 	return l
 }
 
-// myRoutes are the routes of the first dialect that has any which lead to the service.
+// myRoutes are the routes of the first dialect that has any which lead to the service, or of the one that was asked for. What a
+// rollout has written on is seen to its end, whatever is asked for since.
 func (s *stage) myRoutes() []route {
-	fronts := s.fronts()
 	for _, d := range dialects {
-		var out []route
-		for _, o := range s.routes[d.kind].all() {
-			r := route{dialect: d, object: o}
-			for _, f := range fronts {
-				if slices.ContainsFunc(r.before(), func(item any) bool {
-					rule, ok := item.(map[string]any)
-					return ok && d.concerns(rule, f.Name, s.at.Namespace)
-				}) {
-					r.service = f.Name
-					out = append(out, r)
-					break
-				}
-			}
-		}
-		if len(out) > 0 {
-			return out
+		all := s.routesOf(d)
+		asked := s.at.Router == "" || strings.EqualFold(s.at.Router, d.kind)
+		marked := slices.ContainsFunc(all, func(r route) bool { _, ok := markOf(r.object.GetAnnotations()); return ok })
+		if len(all) > 0 && (asked || marked) {
+			return all
 		}
 	}
 	return nil
+}
+
+// routesOf are the routes of a dialect that lead to the service.
+func (s *stage) routesOf(d dialect) []route {
+	fronts := s.fronts()
+	var out []route
+	for _, o := range s.routes[d.kind].all() {
+		r := route{dialect: d, object: o}
+		for _, f := range fronts {
+			if slices.ContainsFunc(r.before(), func(item any) bool {
+				rule, ok := item.(map[string]any)
+				return ok && d.concerns(rule, f.Name, s.at.Namespace)
+			}) {
+				r.service = f.Name
+				out = append(out, r)
+				break
+			}
+		}
+	}
+	return out
 }

@@ -30,7 +30,7 @@ func (b *Backend) Ask(ctx context.Context, _ admin.Identity, op string, q url.Va
 
 // Do implements admin.Backend.
 func (b *Backend) Do(ctx context.Context, who admin.Identity, op string, body json.RawMessage) (any, error) {
-	return b.Desk.Do(ctx, who.Name, console.Op(op), body)
+	return b.Desk.Do(ctx, console.Caller{Name: who.Name, Groups: who.Groups}, console.Op(op), body)
 }
 
 // Watch implements admin.Backend.

@@ -88,7 +88,7 @@ func (o *Offline) Do(ctx context.Context, op console.Op, in, out any) error {
 	if err != nil {
 		return fmt.Errorf("encode the request: %w", err)
 	}
-	answer, err := o.desk.Do(ctx, o.who, op, body)
+	answer, err := o.desk.Do(ctx, console.Caller{Name: o.who}, op, body)
 	if err != nil {
 		return err
 	}

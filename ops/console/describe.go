@@ -71,6 +71,7 @@ var sayings = map[journal.Kind]func(journal.Event) string{
 	},
 	health.IncidentAcked:  func(e journal.Event) string { return noted(e, "incident "+e.Subject+" acknowledged") },
 	health.IncidentClosed: func(e journal.Event) string { return noted(e, "incident "+e.Subject+" closed") },
+	ApprovalGiven:         sayApproval,
 	RequestRefused: func(e journal.Event) string {
 		r := decoded[Refusal](e)
 		return fmt.Sprintf("%s refused: %s", r.Op, r.Message)

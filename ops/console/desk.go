@@ -47,10 +47,12 @@ type Desk struct {
 	Verifier Verifier // nil likewise
 	Surveyor Surveyor // nil where the platform does exactly as it is told
 	Recorder Recorder // nil where a request to record a release says all of it
+	Sweeper  Sweeper  // nil where a release is nothing but its record
 	Info     Info
 	Matrix   health.Matrix
-	Burn     func(now time.Time) []Burn // nil likewise
-	Recovery func() *recovery.Posture   // nil where no backup is configured; its answer is nil before the first look
+	Burn     func(now time.Time) []Burn               // nil likewise
+	Recovery func() *recovery.Posture                 // nil where no backup is configured; its answer is nil before the first look
+	Roles    func(ctx context.Context) (Roles, error) // nil: everybody may do everything
 	Log      *slog.Logger
 	Now      func() time.Time // time.Now if nil
 }
@@ -108,6 +110,7 @@ type command func(d *Desk, ctx context.Context, s rollout.State, who string, bod
 var commands = map[Op]command{
 	AddRelease:    (*Desk).addRelease,
 	RemoveRelease: (*Desk).removeRelease,
+	PruneReleases: (*Desk).pruneReleases,
 	StartRollout:  (*Desk).startRollout,
 	PauseRollout:  (*Desk).pauseRollout,
 	ResumeRollout: (*Desk).resumeRollout,
@@ -124,19 +127,26 @@ var commands = map[Op]command{
 }
 
 // Do takes a command from a person. What was accepted is durable in the journal before Do returns. Errors are *Error.
-func (d *Desk) Do(ctx context.Context, who string, op Op, body []byte) (any, error) {
+func (d *Desk) Do(ctx context.Context, by Caller, op Op, body []byte) (any, error) {
 	run, ok := commands[op]
 	if !ok {
 		return nil, fail(CodeUsage, "this covetctl may be newer than the covetd it talks to", "there is no command %q", op)
 	}
 	var answer any
 	s, err := d.Keeper.Decide(ctx, func(s rollout.State) ([]journal.Event, error) {
-		events, result, err := run(d, ctx, s, who, body)
+		approval, err := d.authorize(ctx, s, by, op, body)
+		if err != nil {
+			return nil, err
+		}
+		events, result, err := run(d, ctx, s, by.Name, body)
 		answer = result
+		if len(events) > 0 {
+			events = append(approval, events...)
+		}
 		return events, err
 	})
 	if err != nil {
-		return nil, d.refused(ctx, who, op, err)
+		return nil, d.refused(ctx, by.Name, op, err)
 	}
 	if ack, ok := answer.(Ack); ok {
 		ack.Seq = s.Seq

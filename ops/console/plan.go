@@ -22,6 +22,7 @@ type planInput struct {
 	Steps     []rollout.Step
 	Tuning    rollout.Tuning
 	Instances int
+	Settle    bool
 	Active    string
 	Phase     rollout.Phase
 }
@@ -53,7 +54,7 @@ func planRollout(s rollout.State, op Op, r rollout.Rollout, now time.Time) Plan 
 }
 
 func hash(s rollout.State, op Op, r rollout.Rollout, from, to string) string {
-	in := planInput{Op: op, From: r.From, To: r.To, Digests: [2]string{from, to}, Steps: r.Steps, Tuning: r.Tuning, Instances: s.Instances}
+	in := planInput{Op: op, From: r.From, To: r.To, Digests: [2]string{from, to}, Steps: r.Steps, Tuning: r.Tuning, Instances: s.Instances, Settle: r.Settle}
 	if s.Active != nil {
 		in.Active, in.Phase = s.Active.ID, s.Active.Phase
 	}

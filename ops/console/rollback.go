@@ -137,8 +137,14 @@ func (d *Desk) rollbackTo(s rollout.State, in RollbackRequest) (rollout.Release,
 // release and never starts the bad one.
 func (d *Desk) launchRollback(ctx context.Context, s rollout.State, who string, in RollbackRequest, r rollout.Rollout) ([]journal.Event, any, error) {
 	events, answer, err := d.launch(ctx, s, who, Rollback, r, in.Common)
-	if err != nil || !d.still(s) || in.Plan {
+	if err != nil || in.Plan {
 		return events, answer, err
+	}
+	if !d.still(s) {
+		if step := r.Steps[0]; s.Active == nil && !r.InPlace && d.serves(r.To, step.Candidate) {
+			events = append(events, journal.New(d.now(), who, rollout.RolloutReady, r.ID, rollout.StepData{Weight: step.Weight}))
+		}
+		return events, answer, nil
 	}
 	message := d.later(s, r.To)
 	now := d.now()

@@ -50,7 +50,7 @@ func do(t *testing.T, d *Desk, who string, op Op, in any) any {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, err := d.Do(t.Context(), who, op, body)
+	answer, err := d.Do(t.Context(), Caller{Name: who}, op, body)
 	if err != nil {
 		t.Fatalf("%s: %v", op, err)
 	}

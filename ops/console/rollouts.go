@@ -193,11 +193,20 @@ func (d *Desk) goBack(s rollout.State, who string, op Op, a *rollout.Rollout, c 
 	}
 	message := because("aborted by "+who, c.Reason)
 	events := []journal.Event{journal.New(d.now(), who, rollout.RolloutAborting, a.ID, rollout.AbortData{Message: message})}
-	if d.still(s) {
+	switch {
+	case d.still(s):
 		events = append(events, journal.New(d.now(), who, rollout.RolloutEnded, a.ID, rollout.EndData{Phase: rollout.RolledBack,
 			Message: message + "; " + d.later(s, orNone(a.From))}))
+	case a.Weight > 0 && d.serves(a.From, s.Instances):
+		events = append(events, journal.New(d.now(), who, rollout.RolloutReturned, a.ID, nil)) // the engine need not look first
 	}
 	return events, Ack{Message: fmt.Sprintf("%s goes back to %s", a.ID, orNone(a.From)), Rollout: a}, nil
+}
+
+// serves reports whether a release has so many instances ready, as far as is seen now.
+func (d *Desk) serves(version string, instances int) bool {
+	ready, _ := d.Live.Snapshot().Count(version)
+	return ready > 0 && ready >= instances
 }
 
 func (d *Desk) planGoBack(s rollout.State, op Op, a *rollout.Rollout) Plan {

@@ -19,6 +19,7 @@ type Surveyor interface {
 type Survey struct {
 	Refusals []string         // why it must not begin
 	Notes    []string         // what is unusual, and what it may cost
+	First    []PlanStep       // what is put in order before the rollout's own first step
 	Changes  []rollout.Change // what differs in the platform's own records
 }
 
@@ -76,6 +77,10 @@ func (d *Desk) survey(ctx context.Context, s rollout.State, r rollout.Rollout, p
 		p.Warnings = append(p.Warnings, cannotBegin+why)
 	}
 	p.Warnings = append(p.Warnings, found.Notes...)
+	p.Steps = append(found.First, p.Steps...)
+	for _, step := range found.First {
+		p.Duration += step.Duration
+	}
 	p.Changes = append(p.Changes, found.Changes...)
 	if len(found.Refusals) > 0 && !p.shown {
 		return fail(CodeRefused, "nothing was changed; put that right first (--plan shows all of it)", "rollout to %s cannot begin: %s",

@@ -38,6 +38,7 @@ const (
 const (
 	AddRelease    Op = "release.add"     // AddReleaseRequest → rollout.Release
 	RemoveRelease Op = "release.remove"  // Target → Ack
+	PruneReleases Op = "release.prune"   // PruneRequest → Ack or Plan
 	StartRollout  Op = "rollout.start"   // StartRequest → Ack or Plan
 	PauseRollout  Op = "rollout.pause"   // Target → Ack
 	ResumeRollout Op = "rollout.resume"  // Target → Ack
@@ -65,6 +66,9 @@ type Common struct {
 	Reason   string `json:"reason,omitempty"`
 	Plan     bool   `json:"plan,omitempty"`      // say what would happen, do nothing
 	PlanHash string `json:"plan_hash,omitempty"` // do it only if the plan would still be this one
+
+	// BreakGlass does what is another role's decision. It needs a Reason.
+	BreakGlass bool `json:"break_glass,omitempty"`
 }
 
 // Target names what a command is about: a rollout's id, an incident's id or a release's version. For rollouts an empty id

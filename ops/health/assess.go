@@ -25,7 +25,7 @@ func Assess(prev Assessment, m Matrix, ev Evidence) Assessment {
 		next.calmCandidate = time.Time{}
 		return next
 	}
-	next.About = Subject(ev.Candidate.Release, ev.Candidate.Since)
+	next.About, next.Blind = Subject(ev.Candidate.Release, ev.Candidate.Since), ev.Blind
 	if next.About != prev.About {
 		prev.Candidate, prev.pendingCandidate, prev.calmCandidate = None, None, time.Time{}
 	}

@@ -67,6 +67,7 @@ type Evidence struct {
 	Service   Arm       `json:"service"`
 	Stable    *Arm      `json:"stable,omitempty"`
 	Candidate *Arm      `json:"candidate,omitempty"`
+	Blind     string    `json:"blind,omitempty"` // why the candidate's requests are not known although they should be
 }
 
 // Row is one line of the evidence as the matrix read it: the value, its limit and what follows.
@@ -108,6 +109,7 @@ type Assessment struct {
 	Service   Severity `json:"service,omitempty"`
 	Candidate Severity `json:"candidate,omitempty"`
 	About     string   `json:"about,omitempty"` // which candidate, judged since when: Subject's answer
+	Blind     string   `json:"blind,omitempty"` // why nothing can be said of the candidate's requests
 
 	pendingService, pendingCandidate Severity
 	calmService, calmCandidate       time.Time

@@ -143,6 +143,9 @@ func (e *Engine) observe(ctx context.Context) (Snapshot, error) {
 		return Snapshot{}, fmt.Errorf("read the weights back: %w", err)
 	}
 	seen := Snapshot{At: now, Instances: instances, Weights: weights, Candidate: candidate, Health: e.Last().Health}
+	if p, ok := e.Platform.(Settler); ok {
+		seen.Unsettled = !p.Settled()
+	}
 	if now.Sub(e.assessed) >= assessEvery {
 		e.assessed = now
 		if seen.Health, err = e.assess(ctx, seen); err != nil {

@@ -93,7 +93,10 @@ func foldStart(s State, e journal.Event) (State, error) {
 	}
 	r.ID, r.By, r.StartedAt = e.Subject, e.By, e.At
 	r.Step, r.Phase, r.PhaseAt, r.Weight, r.JudgedAt = 0, Scaling, e.At, 0, e.At
-	if s.Warm != nil && s.Warm.Version != r.To {
+	if r.Settle {
+		r.Phase = Settling
+	}
+	if s.Warm != nil && (s.Warm.Version != r.To || r.Settle) {
 		s.Warm = nil // what this rollout would go back to is the stable release, which runs
 	}
 	s.Active = &r
@@ -142,7 +145,7 @@ func foldStep(r *Rollout, e journal.Event) error {
 	r.Step, r.PhaseAt, r.Approved = d.Step, e.At, false
 	switch e.Kind {
 	case RolloutStep:
-		r.Phase = Scaling
+		r.Phase, r.Settle = Scaling, false
 	case RolloutReady:
 		r.Phase, r.Weight, r.Contained = Shifting, d.Weight, false
 	case RolloutShifted:

@@ -91,17 +91,21 @@ func startTrouble(r *Rollout, version string, release Release, seen Snapshot, no
 	if r.Paused || slow == nil || r.Phase == Waiting {
 		return "", false
 	}
-	if r.Phase != Scaling && r.Phase != Aborting {
+	if r.Phase != Scaling && r.Phase != Aborting && r.Phase != Settling {
 		waited = min(waited, now.Sub(slow.Since)) // it was ready once: what counts is how long it has not been
 	}
-	limit := r.Tuning.Deadline.Std()
-	if limit == 0 {
-		limit = DefaultDeadline.Std()
-	}
-	if waited < limit {
+	if waited < r.limit() {
 		return "", false
 	}
-	return fmt.Sprintf("%s was not ready within %s: %s", version, journal.Duration(limit), inWords(slow)), true
+	return fmt.Sprintf("%s was not ready within %s: %s", version, journal.Duration(r.limit()), inWords(slow)), true
+}
+
+// limit is how long a step may take to have its instances ready.
+func (r *Rollout) limit() time.Duration {
+	if d := r.Tuning.Deadline.Std(); d > 0 {
+		return d
+	}
+	return DefaultDeadline.Std()
 }
 
 // inWords is the instance's reason with the last thing it logged.

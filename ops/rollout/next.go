@@ -5,8 +5,13 @@ import (
 	"maps"
 	"time"
 
+	"github.com/covetpy/covet/ops/health"
 	"github.com/covetpy/covet/ops/journal"
 )
+
+// blindPatience is how long a step that is otherwise done waits for the candidate's requests to be known again. A source of
+// metrics that fails is no reason to go back, and none to go on: then a person decides.
+const blindPatience = 30 * time.Second
 
 // patience is how long a return to the stable release waits for all of its instances before it makes do with one.
 const patience = 5 * time.Second
@@ -21,8 +26,11 @@ func Next(s State, seen Snapshot, now time.Time) []journal.Event {
 	if r == nil {
 		return retireWarm(s, now)
 	}
-	if r.Phase == Aborting {
+	switch r.Phase {
+	case Aborting:
 		return nextAborting(s, r, seen, now)
+	case Settling:
+		return nextSettling(s, r, seen, now)
 	}
 	if events := Judge(s, seen, now); len(events) > 0 {
 		return events
@@ -50,6 +58,25 @@ func retireWarm(s State, now time.Time) []journal.Event {
 		return nil
 	}
 	return []journal.Event{event(now, ByCovetd, WarmRetired, s.Warm.Version, nil)}
+}
+
+// nextSettling begins the first step once nothing of the rollout before is left. What does not come to rest within the deadline
+// ends the rollout before anything of it has begun.
+func nextSettling(s State, r *Rollout, seen Snapshot, now time.Time) []journal.Event {
+	if r.Paused {
+		return nil
+	}
+	if !seen.Unsettled {
+		return []journal.Event{event(now, ByCovetd, RolloutStep, r.ID, StepData{Step: 0})}
+	}
+	why, hopeless := startTrouble(r, r.From, s.Releases[r.From], seen, now)
+	if !hopeless && now.Sub(r.PhaseAt) < r.limit() {
+		return nil
+	}
+	if why == "" {
+		why = fmt.Sprintf("what the rollout before has left was not put in order within %s", journal.Duration(r.limit()))
+	}
+	return []journal.Event{event(now, ByCovetd, RolloutAborting, r.ID, AbortData{Message: why + "; nothing was begun", Automatic: true})}
 }
 
 func nextScaling(r *Rollout, seen Snapshot, now time.Time) []journal.Event {
@@ -81,10 +108,25 @@ func nextBaking(r *Rollout, seen Snapshot, now time.Time) []journal.Event {
 	if now.Sub(r.PhaseAt) < step.Bake.Std() || ready < step.Candidate || !drained(r, step, seen) {
 		return nil
 	}
-	if step.Approve {
+	blind := blindness(r, seen)
+	switch {
+	case blind != "" && now.Sub(r.PhaseAt) < step.Bake.Std()+blindPatience:
+		return nil
+	case blind != "":
+		return []journal.Event{event(now, ByCovetd, RolloutWaiting, r.ID, Note{
+			Message: fmt.Sprintf("%s cannot be judged by its requests: %s. Promote to go on without, or abort", r.To, blind)})}
+	case step.Approve:
 		return []journal.Event{event(now, ByCovetd, RolloutWaiting, r.ID, Note{Message: waitingFor(r)})}
 	}
 	return advance(r, now)
+}
+
+// blindness is why the candidate, which has traffic, cannot be judged by its requests, or nothing.
+func blindness(r *Rollout, seen Snapshot) string {
+	if r.Weight == 0 || seen.Health.About != health.Subject(r.To, r.JudgedAt) {
+		return ""
+	}
+	return seen.Health.Blind
 }
 
 // drained reports whether the surge is over: a rolling step ends only once the instance it replaced is gone.

@@ -15,6 +15,7 @@ type Phase string
 
 // The phases. Scaling to Waiting repeat with each step.
 const (
+	Settling   Phase = "settling"    // what the rollout before has left is put in order; nothing of this one has begun
 	Scaling    Phase = "scaling"     // instances are being started; traffic has not moved for this step
 	Shifting   Phase = "shifting"    // enough are ready; the router is being told
 	Baking     Phase = "baking"      // traffic moved; the step is watched
@@ -70,6 +71,10 @@ type Rollout struct {
 	// InPlace says that the platform itself replaces the one release's instances by the other's, gradually, where they are.
 	InPlace bool `json:"in_place,omitempty"`
 	Resumes int  `json:"resumes,omitempty"` // how often a person said to go on after a pause
+
+	// Settle says that the platform puts in order what the rollout before has left before the first step: a release that is
+	// kept warm is let go. It is true until that is done.
+	Settle bool `json:"settle,omitempty"`
 }
 
 // Current is the step the rollout is in.

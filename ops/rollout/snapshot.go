@@ -47,6 +47,7 @@ type Snapshot struct {
 	Instances []Instance
 	Weights   Weights
 	Candidate string // where x-canary requests go
+	Unsettled bool   // the platform has yet to put in order what a rollout has left
 	Health    health.Assessment
 }
 
@@ -94,6 +95,11 @@ type Want struct {
 type Platform interface {
 	Observe(ctx context.Context) ([]Instance, error)
 	Ensure(ctx context.Context, d Desired) error
+}
+
+// Settler is a Platform that takes time to put in order what a rollout has left.
+type Settler interface {
+	Settled() bool
 }
 
 // Router splits traffic between releases, and sends requests marked x-canary to the candidate. Weights reads back what is

@@ -29,6 +29,9 @@ func Wanted(s State) Target {
 }
 
 func wantActive(s State, r *Rollout, t *Target) {
+	if r.Settle {
+		return // only the stable release, until everything else is out of the way
+	}
 	candidate, stable := wantedInstances(s, r)
 	t.Instances[r.To] = candidate
 	if r.From != "" {
@@ -94,7 +97,7 @@ func split(r *Rollout) Weights {
 func Desire(s State, t Target) Desired {
 	d := Desired{}
 	for version, n := range t.Instances {
-		if r, ok := s.Releases[version]; ok && n > 0 {
+		if r, ok := s.Releases[version]; ok && (n > 0 || version == t.InPlace) {
 			d[version] = Want{Release: r, Instances: n, InPlace: version == t.InPlace}
 		}
 	}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -151,53 +153,95 @@ func (s *site) once(tl console.Timeline) {
 	}
 }
 
-// covetctl is killed again and again in the middle of what it carries out, as by a laptop whose battery is empty. Each time
-// the traffic stays, and the next one goes on.
-func TestKubernetesDriverKilledAgainAndAgain(t *testing.T) {
+// killsWanted is how many drivers are killed: a few in every run, as many as COVET_KILLS says in a long one.
+func killsWanted(t *testing.T) int {
+	t.Helper()
+	n, err := strconv.Atoi(cmp.Or(os.Getenv("COVET_KILLS"), "10"))
+	if err != nil {
+		t.Fatalf("COVET_KILLS: %v", err)
+	}
+	return n
+}
+
+// slowly are the flags of a rollout that gives a killer time.
+var slowly = []string{"--weights", "10,20,30,40,50,60,70,80,90,100", "--bake", "400ms", "--keep", "0s"}
+
+// driver is a program that carries out the rollout: the covetctl that begins it, one that takes it over, or a controller.
+func (s *site) driver(st console.Status) *exec.Cmd {
+	switch {
+	case st.Rollout == nil:
+		to := "v1.1.0"
+		if st.Stable == to {
+			to = "v1.0.0"
+		}
+		return s.command(append([]string{"rollout", "start", to}, slowly...)...)
+	case rand.IntN(2) == 0:
+		return s.command("rollout", "resume", "--watch")
+	}
+	c := exec.CommandContext(s.t.Context(), built.covetd, "controller", "--kubeconfig", s.kubeconfig, "--namespace", s.namespace, "--metrics-listen", "127.0.0.1:0")
+	c.Env = s.command().Env
+	return c
+}
+
+// Drivers of both kinds are killed again and again in the middle of what they carry out, as by a laptop whose battery is empty. Each
+// time the traffic stays, and the next one goes on: no step is done twice, none is left out.
+func TestKubernetesDriversKilledAgainAndAgain(t *testing.T) {
 	s := newSite(t)
 	s.must("release", "add", "v1.1.0", "--image", "reg.local/web:v1.1.0", "--unpinned")
-	start := s.command("rollout", "start", "v1.1.0", "--weights", "10,20,30,40,50,60,70,80,90,100", "--bake", "500ms", "--keep", "0s")
-	kills := 0
-	run := start
-	for {
-		if err := run.Start(); err != nil {
-			t.Fatal(err)
+	kills, rollouts, want := 0, 0, killsWanted(t)
+	st := s.status()
+	for began := time.Now(); kills < want || st.Rollout != nil; {
+		if time.Since(began) > time.Duration(want+10)*15*time.Second {
+			t.Fatalf("it does not get on: %d kills, %+v", kills, st.Rollout)
 		}
-		ended := make(chan error, 1)
-		go func() { ended <- run.Wait() }()
-		select {
-		case <-ended:
-		case <-time.After(300*time.Millisecond + time.Duration(rand.IntN(1500))*time.Millisecond):
-			if err := run.Process.Kill(); err == nil {
-				kills++
-			}
-			<-ended
+		run := s.driver(st)
+		longest := 2300
+		if st.Rollout == nil || st.Rollout.Phase == rollout.Settling {
+			longest = 12_000 // a Deployment must have been without traffic for five seconds before one and the same driver removes it
 		}
-		st := s.status()
-		if st.Rollout == nil && st.Last != nil {
-			break
+		if s.runUntilKilled(run, 200*time.Millisecond+time.Duration(rand.IntN(longest))*time.Millisecond) {
+			kills++
 		}
+		before := st.Rollout
+		st = s.status()
 		if n := st.Weights["v1.0.0"] + st.Weights["v1.1.0"]; n != 100 {
-			t.Fatalf("after a kill the weights are %v", st.Weights)
+			t.Fatalf("after kill %d the weights are %v", kills, st.Weights)
 		}
-		if kills > 60 {
-			t.Fatalf("it does not get on: %+v", st.Rollout)
-		}
-		run = s.command("rollout", "resume", "--watch")
-		if st.Rollout == nil {
-			run = s.command("rollout", "start", "v1.1.0", "--weights", "10,20,30,40,50,60,70,80,90,100", "--bake", "500ms", "--keep", "0s")
+		if before != nil && (st.Rollout == nil || st.Rollout.ID != before.ID) {
+			rollouts++
+			tl := s.timeline(before.ID)
+			if tl.Rollout.Phase != rollout.Succeeded {
+				t.Fatalf("%s ended as %s: %s", before.ID, tl.Rollout.Phase, tl.Rollout.Message)
+			}
+			s.once(tl)
 		}
 	}
-	t.Logf("%d covetctls were killed", kills)
-	tl := s.timeline("r-1")
-	if tl.Rollout.Phase != rollout.Succeeded {
-		t.Fatalf("it ended as %s: %s", tl.Rollout.Phase, tl.Rollout.Message)
-	}
-	s.once(tl)
+	t.Logf("%d drivers were killed over %d rollouts", kills, rollouts)
 	s.must("rollout", "resume") // puts in order what the last one left
-	if svc := s.get("/api/v1/namespaces/" + s.namespace + "/services/web"); strings.Contains(svc, "covet.dev/slot") {
+	if svc := s.get("/api/v1/namespaces/" + s.namespace + "/services/web"); strings.Contains(svc, "covet.dev/") {
 		t.Errorf("the Service is left as %s", svc)
 	}
+	if s.get("/apis/apps/v1/namespaces/"+s.namespace+"/deployments/web-covet") != "" {
+		t.Error("the second Deployment is still there")
+	}
+}
+
+// runUntilKilled runs a program, and kills it after a while unless it has ended by itself.
+func (s *site) runUntilKilled(run *exec.Cmd, after time.Duration) (killed bool) {
+	s.t.Helper()
+	if err := run.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- run.Wait() }()
+	select {
+	case <-ended:
+		return false
+	case <-time.After(after):
+	}
+	err := run.Process.Kill()
+	<-ended
+	return err == nil
 }
 
 // Going back takes no time, from nothing running at all.
@@ -375,4 +419,136 @@ func TestKubernetesAPIServerRestarted(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
 	s.once(s.timeline("r-1"))
+}
+
+// The laptop that drove is dead, and its lease is fresh: going back does not wait for it.
+func TestKubernetesRollbackPastADeadDriver(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		flags []string
+	}{
+		{"canary", []string{"--strategy", "canary", "--weights", "34,100", "--bake", "10m"}},
+		{"blue-green", []string{"--strategy", "blue-green", "--bake", "5s"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSite(t)
+			s.must("release", "add", "v1.1.0", "--image", "reg.local/web:v1.1.0", "--unpinned")
+			drives := s.command(append([]string{"rollout", "start", "v1.1.0"}, c.flags...)...)
+			if err := drives.Start(); err != nil {
+				t.Fatal(err)
+			}
+			s.eventually("traffic has moved", func() bool {
+				r := s.status().Rollout
+				return r != nil && r.Phase == rollout.Baking && r.Weight > 0
+			})
+			_ = drives.Process.Kill() // it may have ended
+			_ = drives.Wait()
+			s.heldElsewhere()
+			run := s.command("rollback", "--reason", "checkout answers 500")
+			began := time.Now()
+			if err := run.Start(); err != nil {
+				t.Fatal(err)
+			}
+			for s.candidateServes() {
+				if time.Since(began) > 20*time.Second {
+					t.Fatal("the traffic did not go back")
+				}
+			}
+			took := time.Since(began)
+			t.Logf("from the command to the old release's traffic: %s", took)
+			if took > 5*time.Second { // under one second on a quiet machine
+				t.Errorf("it took %s", took)
+			}
+			if err := run.Wait(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// heldElsewhere makes the lease one of a machine that nobody can ask, renewed just now.
+func (s *site) heldElsewhere() {
+	s.t.Helper()
+	body := fmt.Sprintf(`{"spec":{"holderIdentity":"covetctl laptop 4711","renewTime":%q}}`, time.Now().UTC().Format("2006-01-02T15:04:05.000000Z07:00"))
+	if _, err := s.cluster.DoAs(s.t.Context(), "application/merge-patch+json", http.MethodPatch, "/apis/coordination.k8s.io/v1/namespaces/"+s.namespace+"/leases/covet-web-driver", body); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// candidateServes reports whether the Service's selector lets the candidate have traffic.
+func (s *site) candidateServes() bool {
+	svc := s.get("/api/v1/namespaces/" + s.namespace + "/services/web")
+	return !strings.Contains(svc, `"covet.dev/slot":"primary"`) && strings.Contains(svc, "covet.dev/traffic") || strings.Contains(svc, `"covet.dev/slot":"candidate"`)
+}
+
+// Roles are given out by a ConfigMap, to the groups that the API server knows.
+func TestKubernetesRoles(t *testing.T) {
+	s := newSite(t)
+	s.must("release", "add", "v1.1.0", "--image", "reg.local/web:v1.1.0", "--unpinned")
+	s.must("rollout", "start", "v1.1.0", "--strategy", "rolling", "--bake", "0s")
+	s.must("incident", "open", "--severity", "P1", "--reason", "checkout answers 500")
+	s.post("/api/v1/namespaces/"+s.namespace+"/configmaps", `{"metadata":{"name":"covet-roles"},"data":{"engineer":"system:authenticated","on-call-lead":"oncall"}}`)
+	out, code := s.ctl("rollback")
+	if code != 1 || !strings.Contains(out, "on-call-lead (oncall)") || !strings.Contains(out, "--break-glass") {
+		t.Fatalf("%d: %s", code, out)
+	}
+	if out := s.must("config", "check"); !strings.Contains(out, "engineer") {
+		t.Errorf("config check says %s", out)
+	}
+	s.must("rollback", "--break-glass", "--reason", "the lead sleeps")
+	if out := s.must("audit"); !strings.Contains(out, "BREAK GLASS") {
+		t.Errorf("the audit log says %s", out)
+	}
+}
+
+// Old releases go, with what only they are configured by; what a rollback may need stays.
+func TestKubernetesPrune(t *testing.T) {
+	s := newSite(t)
+	for _, v := range []string{"v1.1.0", "v1.2.0", "v1.3.0", "v1.4.0"} {
+		s.must("release", "add", v, "--image", "reg.local/web:"+v, "--unpinned")
+	}
+	s.must("rollout", "start", "v1.1.0", "--strategy", "rolling", "--bake", "0s")
+	if out := s.must("release", "prune", "--keep", "1", "--plan"); !strings.Contains(out, "forget release v1.2.0") || strings.Contains(out, "forget release v1.0.0") {
+		t.Errorf("the plan is %s", out)
+	}
+	if out, code := s.ctl("release", "prune", "--keep", "1"); code != 2 {
+		t.Errorf("without --yes: %d, %s", code, out)
+	}
+	s.must("release", "prune", "--keep", "1", "--yes")
+	if out := s.must("release", "list", "-q"); strings.Join(strings.Fields(out), " ") != "v1.4.0 v1.1.0 v1.0.0" {
+		t.Errorf("left are %s", out)
+	}
+	s.must("rollback", "--to", "v1.0.0")
+}
+
+// covetctl.yaml names services, so that nobody has to type where they are.
+func TestKubernetesServiceByItsName(t *testing.T) {
+	s := newSite(t)
+	file := filepath.Join(t.TempDir(), "covetctl.yaml")
+	ask := func(text string, args ...string) (string, int) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var both bytes.Buffer
+		c := exec.CommandContext(t.Context(), built.covetctl, args...)
+		c.Env = []string{"COVETCTL_CONFIG=" + file, "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
+		c.Stdout, c.Stderr = &both, &both
+		_ = c.Run() // the exit status tells
+		return both.String(), c.ProcessState.ExitCode()
+	}
+	sound := fmt.Sprintf("use: shop\nservices:\n  shop: {platform: kubernetes, kubeconfig: %q, namespace: %s, deployment: web, environment: staging}\n", s.kubeconfig, s.namespace)
+	for _, args := range [][]string{{"status"}, {"status", "--target", "shop"}} {
+		if out, code := ask(sound, args...); code != 0 || !strings.Contains(out, "v1.0.0") {
+			t.Errorf("%v: %d, %s", args, code, out)
+		}
+	}
+	if out, code := ask(sound, "status", "--target", "shpo"); code != 2 || !strings.Contains(out, `there is no service "shpo"`) {
+		t.Errorf("%d, %s", code, out)
+	}
+	if out, code := ask("services: {shop: {namespce: x}}", "status"); code != 2 || !strings.Contains(out, "namespce") {
+		t.Errorf("%d, %s", code, out)
+	}
+	if out, code := ask(strings.Replace(sound, "environment: staging", "router: carrier-pigeon", 1), "status"); code != 2 || !strings.Contains(out, "carrier-pigeon") {
+		t.Errorf("%d, %s", code, out)
+	}
 }

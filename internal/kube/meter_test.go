@@ -90,7 +90,7 @@ func measured(t *testing.T) (w *world, p *Port, stable, candidate *counting) {
 	}
 	w.eventually("the pods have moved", func() bool {
 		for _, pod := range p.stage.pods.all() {
-			if pod.Status.PodIP != host {
+			if pod.ip != host {
 				return false
 			}
 		}

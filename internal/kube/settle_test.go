@@ -135,7 +135,7 @@ func TestServiceFindsWhatIsDeployedWhileTheDriverIsDead(t *testing.T) {
 	p := w.open()
 	first := map[string]bool{}
 	for _, pod := range p.stage.pods.all() {
-		first[pod.Name] = true
+		first[pod.name] = true
 	}
 	w.add(p, "v1.1.0", "reg.local/web:v1.1.0")
 	in := quick("v1.1.0", rollout.Canary)
@@ -143,8 +143,8 @@ func TestServiceFindsWhatIsDeployedWhileTheDriverIsDead(t *testing.T) {
 	w.do(p, console.StartRollout, in)
 	w.eventually("it waits at 10%", func() bool { return p.state().Active != nil && p.state().Active.Phase == rollout.Waiting })
 	for _, pod := range p.stage.pods.all() {
-		if slotOf(pod) == primary && !first[pod.Name] {
-			t.Errorf("%s is new: the label restarted the service", pod.Name)
+		if slotOf(pod) == primary && !first[pod.name] {
+			t.Errorf("%s is new: the label restarted the service", pod.name)
 		}
 	}
 	p.killed()

@@ -71,7 +71,7 @@ func TestMovedTagIsSeen(t *testing.T) {
 	}
 	before := map[string]bool{}
 	for _, pod := range p.stage.pods.all() {
-		before[pod.Name] = true
+		before[pod.name] = true
 	}
 	for name := range before {
 		if err := w.client.on(pods).Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
@@ -82,8 +82,8 @@ func TestMovedTagIsSeen(t *testing.T) {
 	moved := "sha256:" + strings.Repeat("b", 64)
 	w.eventually("the new pod runs what the tag means now", func() bool {
 		for _, pod := range p.stage.pods.all() {
-			if !before[pod.Name] {
-				w.patch(pods, pod.Name, `{"metadata":{"annotations":{"kube.covet.test/digest":"`+moved+`"}}}`)
+			if !before[pod.name] {
+				w.patch(pods, pod.name, `{"metadata":{"annotations":{"kube.covet.test/digest":"`+moved+`"}}}`)
 				return true
 			}
 		}

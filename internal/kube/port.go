@@ -417,6 +417,7 @@ func (p *Port) problems() []string {
 	out := p.driver.problems()
 	out = append(out, p.stage.troubles()...)
 	out = append(out, p.look().notes...)
+	out = append(out, p.judged()...)
 	for _, w := range p.client.warnings.all() {
 		out = append(out, "the API server warns: "+w)
 	}

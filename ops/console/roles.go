@@ -145,8 +145,11 @@ func (d *Desk) authorize(ctx context.Context, s rollout.State, by Caller, op Op,
 		return nil, err
 	}
 	var in Common
-	if err := json.Unmarshal(orEmpty(body), &in); err != nil || in.Plan {
-		return nil, nil // what cannot be read is refused for that; a plan does nothing
+	if err := json.Unmarshal(orEmpty(body), &in); err != nil {
+		return nil, fail(CodeUsage, "", "the request cannot be read: %v", err)
+	}
+	if in.Plan {
+		return nil, nil // a plan does nothing
 	}
 	need, why := d.ownDecision(s, op)
 	have := roles.Of(by)

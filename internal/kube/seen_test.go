@@ -1,0 +1,95 @@
+package kube
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/covetpy/covet/ops/console"
+	"github.com/covetpy/covet/ops/rollout"
+	"github.com/covetpy/covet/test/kubetest"
+)
+
+// A status that is older than the spec says nothing of the spec.
+func TestStatusOfAnOlderGenerationIsIgnored(t *testing.T) {
+	w := newWorld(t)
+	o := w.deployment("web")
+	must(unstructured.SetNestedSlice(o.Object, []any{map[string]any{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}}, "status", "conditions"))
+	g := &sight{state: func() rollout.State { return rollout.State{} }}
+	if got := g.workload(rollout.State{}, o, nil, primary); got.failure == "" || !got.complete {
+		t.Fatalf("%+v", got)
+	}
+	o.SetGeneration(o.GetGeneration() + 1)
+	if got := g.workload(rollout.State{}, o, nil, primary); got.failure != "" || got.complete || got.current {
+		t.Fatalf("an old status was believed: %+v", got)
+	}
+}
+
+// The Deployment's controller stands still: the status says that all is done, of the spec before.
+func TestNothingIsDoneBeforeTheControllerHasSeenIt(t *testing.T) {
+	t.Parallel()
+	cluster := kubetest.Start(t, kubetest.Options{Nodes: 1})
+	w := worldIn(t, cluster.Kubeconfig, settings, webDeployment, webService)
+	p := w.open()
+	w.add(p, "v1.1.0", "reg.local/web:v1.1.0")
+	if err := cluster.Tell("freeze", "kube-controller-manager"); err != nil {
+		t.Fatal(err)
+	}
+	ack := w.do(p, console.StartRollout, quick("v1.1.0", rollout.Rolling))
+	w.eventually("the template is written", func() bool { return strings.HasPrefix(w.image("web"), "reg.local/web:v1.1.0") })
+	time.Sleep(4 * time.Second)
+	d := w.deployment("web")
+	seen, _, _ := unstructured.NestedInt64(d.Object, "status", "observedGeneration")
+	if r, _ := p.state().Find(ack.Rollout.ID); seen >= d.GetGeneration() || r.Phase != rollout.Scaling {
+		t.Fatalf("generation %d of %d was seen, and the rollout is %s", seen, d.GetGeneration(), r.Phase)
+	}
+	if err := cluster.Tell("thaw", "kube-controller-manager"); err != nil {
+		t.Fatal(err)
+	}
+	w.ends(p, ack.Rollout.ID, rollout.Succeeded)
+	if got := w.serving("web"); got["reg.local/web:v1.1.0"] != 4 || len(got) != 1 {
+		t.Errorf("%v serve", got)
+	}
+}
+
+// A tag is moved in its registry: a pod that is replaced runs something else. That is said, and going back runs what was recorded.
+func TestMovedTagIsSeen(t *testing.T) {
+	w := newWorld(t)
+	p := w.open()
+	w.add(p, "v1.1.0", "reg.local/web:v1.1.0")
+	recorded := p.state().Releases["v1.0.0"].Manifest.Workload.Images["web"]
+	if digestOf(recorded) == "" {
+		t.Fatalf("what runs was recorded as %s", recorded)
+	}
+	before := map[string]bool{}
+	for _, pod := range p.stage.pods.all() {
+		before[pod.name] = true
+	}
+	for name := range before {
+		if err := w.client.on(pods).Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		break
+	}
+	moved := "sha256:" + strings.Repeat("b", 64)
+	w.eventually("the new pod runs what the tag means now", func() bool {
+		for _, pod := range p.stage.pods.all() {
+			if !before[pod.name] {
+				w.patch(pods, pod.name, `{"metadata":{"annotations":{"kube.covet.test/digest":"`+moved+`"}}}`)
+				return true
+			}
+		}
+		return false
+	})
+	w.eventually("it is said", func() bool {
+		return strings.Contains(strings.Join(p.problems(), "\n"), "pods of v1.0.0 run another image than it was recorded with")
+	})
+	w.ends(p, w.do(p, console.StartRollout, quick("v1.1.0", rollout.Rolling)).Rollout.ID, rollout.Succeeded)
+	w.ends(p, w.do(p, console.Rollback, console.RollbackRequest{}).Rollout.ID, rollout.Succeeded)
+	if got := w.image("web"); got != recorded {
+		t.Errorf("went back to %s, recorded was %s", got, recorded)
+	}
+}

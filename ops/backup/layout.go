@@ -33,6 +33,28 @@ func (p *pipeline) expect(size int64) {
 	p.layouts = append(p.layouts, layout{left: size})
 }
 
+// begin begins the layout of a file whose size is known only when it ends: what is left of it is one more than has been
+// written, until end.
+func (p *pipeline) begin() { p.expect(1) }
+
+// grow tells of n more bytes of such a file. Their place is told afterwards.
+func (p *pipeline) grow(file, n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.layouts[file].left += int64(n)
+}
+
+// end says that nothing more comes of such a file.
+func (p *pipeline) end(file int) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := &p.layouts[file]
+	if l.left--; l.left > 0 {
+		return nil
+	}
+	return l.settle()
+}
+
 // place notes where pieces are.
 func (p *pipeline) place(places []placed) error {
 	p.mu.Lock()

@@ -157,6 +157,9 @@ func (r *run) dump(ctx context.Context, j LogicalJob) error {
 		if r.m.Logical, err = j.Dumper.Dump(ctx, sink); err != nil {
 			return err
 		}
+		if err := sink.end(); err != nil {
+			return err
+		}
 		return p.send(ctx, sink.s)
 	})
 	if err != nil {
@@ -205,8 +208,20 @@ func (w *dumpSink) Begin(path string) error {
 	if !validPath(path) {
 		return fmt.Errorf("%q is no path in a backup", path)
 	}
+	if err := w.end(); err != nil {
+		return err
+	}
 	w.p.files = append(w.p.files, File{Path: path, Mode: 0o600, ModTime: w.p.spaces.Started})
+	w.p.begin()
 	return nil
+}
+
+// end ends the present piece, if there is one.
+func (w *dumpSink) end() error {
+	if len(w.p.files) == 0 {
+		return nil
+	}
+	return w.p.end(len(w.p.files) - 1)
 }
 
 // Expect implements DumpSink.
@@ -248,4 +263,5 @@ func (w *dumpSink) append(b []byte) {
 		w.s.parts = append(w.s.parts, part{file: file, off: f.Size, at: at, n: len(b)})
 	}
 	f.Size += int64(len(b))
+	w.p.grow(file, len(b))
 }

@@ -114,7 +114,7 @@ func (b *bench) killedPush(t *testing.T, path string) int {
 // repository is back everything goes on by itself.
 func TestSpoolOnAFullDisk(t *testing.T) {
 	t.Parallel()
-	disk := smallDisk(t, "20m")
+	disk := smallDisk(t, "12m")
 	b, srv := newBench(t, "file"), s3test.Start(t)
 	var away atomic.Bool
 	proxy := s3test.StartProxy(t, srv, func(int64, *http.Request) s3test.Fault {
@@ -131,7 +131,7 @@ func TestSpoolOnAFullDisk(t *testing.T) {
 	m.add(1)
 	b.run("backup", "run", "--database-url", pg.DSN())
 	away.Store(true)
-	pgtest.Eventually(t, "archiving fails", func() bool {
+	pgtest.Within(t, 5*time.Minute, "archiving fails", func() bool {
 		m.add(1)
 		pg.Exec("INSERT INTO filler SELECT md5(random()::text) || md5(random()::text) FROM generate_series(1, 60000)", "SELECT pg_switch_wal()")
 		return pg.One("SELECT failed_count FROM pg_stat_archiver") != "0"
@@ -143,7 +143,7 @@ func TestSpoolOnAFullDisk(t *testing.T) {
 	m.add(1)
 	away.Store(false)
 	b.flushWAL(pg)
-	pgtest.Eventually(t, "the spool is empty", func() bool { return b.walState().Spool.Files == 0 })
+	pgtest.Within(t, 5*time.Minute, "the spool is empty", func() bool { return b.walState().Spool.Files == 0 })
 	if st := b.walState(); len(st.Spool.Refused) > 0 || st.Spool.Fault != "" {
 		t.Errorf("spool: %+v", st.Spool)
 	}

@@ -131,9 +131,12 @@ func TestSpoolOnAFullDisk(t *testing.T) {
 	m.add(1)
 	b.run("backup", "run", "--database-url", pg.DSN())
 	away.Store(true)
+	tried := func() string { return pg.One("SELECT archived_count + failed_count FROM pg_stat_archiver") }
 	pgtest.Within(t, 5*time.Minute, "archiving fails", func() bool {
+		before := tried()
 		m.add(1)
 		pg.Exec("INSERT INTO filler SELECT md5(random()::text) || md5(random()::text) FROM generate_series(1, 60000)", "SELECT pg_switch_wal()")
+		pgtest.Within(t, 2*time.Minute, "the segment was tried", func() bool { return tried() != before })
 		return pg.One("SELECT failed_count FROM pg_stat_archiver") != "0"
 	})
 	if log := pg.Log(); !strings.Contains(log, backup.ErrSpoolFull.Error()) || !strings.Contains(log, "expired") {

@@ -412,32 +412,6 @@ func convert(answer, out any) error {
 	return nil
 }
 
-// problems says what a person should know beside the rollout.
-func (p *Port) problems() []string {
-	out := p.driver.problems()
-	out = append(out, p.stage.troubles()...)
-	out = append(out, p.look().notes...)
-	out = append(out, p.judged()...)
-	for _, w := range p.client.warnings.all() {
-		out = append(out, "the API server warns: "+w)
-	}
-	return out
-}
-
-// layoutNotes says what is unusual about the Deployments.
-func (p *Port) layoutNotes(l layout) []string {
-	var out []string
-	if l.rest && l.adrift() && l.slots[primary].version == "" {
-		out = append(out, fmt.Sprintf("Deployment %s runs what Covet has not recorded: somebody else deployed it", p.at.Deployment))
-	}
-	for _, slot := range slots {
-		if w, ok := l.slots[slot]; ok && w.failure != "" {
-			out = append(out, "Deployment "+p.sight.nameOf(slot)+": "+w.failure)
-		}
-	}
-	return out
-}
-
 // Verify implements console.Verifier: what a release needs must still be there.
 func (p *Port) Verify(ctx context.Context, r rollout.Release) error {
 	if r.Manifest.Workload == nil {

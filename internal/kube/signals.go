@@ -138,21 +138,3 @@ func (l live) Series() console.Series { return console.Series{} }
 
 // Problems implements console.Live.
 func (l live) Problems() []string { return l.port.problems() }
-
-// judged says where the judgement of the rollout under way is not by requests. Only who drives it knows.
-func (p *Port) judged() []string {
-	r := p.state().Active
-	p.driver.mu.Lock()
-	self := p.driver.self
-	p.driver.mu.Unlock()
-	if r == nil || !self || r.Weight == 0 || r.Purpose != rollout.Deploy {
-		return nil
-	}
-	if a := p.driven().Last().Health; a.Blind != "" && a.About == health.Subject(r.To, r.JudgedAt) {
-		return []string{r.To + " cannot be judged by its requests: " + a.Blind}
-	}
-	if how := p.meter.how(r); how != "" {
-		return []string{how}
-	}
-	return nil
-}

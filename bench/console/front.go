@@ -1,8 +1,6 @@
 package main
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -31,7 +29,7 @@ func counting(c *kubetest.Cluster) (*front, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport, err := asAdministrator(filepath.Join(c.Dir, "pki"))
+	admin, err := c.AdminTLS()
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +38,7 @@ func counting(c *kubetest.Cluster) (*front, error) {
 		return nil, err
 	}
 	f := &front{kubeconfig: filepath.Join(c.Dir, "front.kubeconfig")}
-	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) }, Transport: transport, FlushInterval: -1}
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) }, Transport: &http.Transport{TLSClientConfig: admin, MaxIdleConnsPerHost: 100}, FlushInterval: -1}
 	f.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.note(r)
 		proxy.ServeHTTP(w, r)
@@ -54,20 +52,6 @@ users: [{name: crowd, user: {}}]
 contexts: [{name: crowd, context: {cluster: crowd, user: crowd, namespace: crowd}}]
 `)
 	return f, os.WriteFile(f.kubeconfig, []byte(config), 0o600)
-}
-
-func asAdministrator(pki string) (*http.Transport, error) {
-	ca, err := os.ReadFile(filepath.Join(pki, "ca.crt"))
-	if err != nil {
-		return nil, err
-	}
-	cert, err := tls.LoadX509KeyPair(filepath.Join(pki, "admin.crt"), filepath.Join(pki, "admin.key"))
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(ca)
-	return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{cert}}, MaxIdleConnsPerHost: 100}, nil
 }
 
 func (f *front) note(r *http.Request) {

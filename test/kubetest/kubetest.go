@@ -148,6 +148,15 @@ func (c *Cluster) Ask(ctx context.Context, mediaType, method, path, body string)
 }
 
 func (c *Cluster) client() (*http.Client, error) {
+	conf, err := c.AdminTLS()
+	if err != nil {
+		return nil, err
+	}
+	return &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: conf}}, nil
+}
+
+// AdminTLS is how an administrator connects to the API server.
+func (c *Cluster) AdminTLS() (*tls.Config, error) {
 	pki := filepath.Join(c.Dir, "pki")
 	ca, err := os.ReadFile(filepath.Join(pki, "ca.crt"))
 	if err != nil {
@@ -159,8 +168,5 @@ func (c *Cluster) client() (*http.Client, error) {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(ca)
-	return &http.Client{
-		Timeout:   30 * time.Second,
-		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{cert}}},
-	}, nil
+	return &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{cert}}, nil
 }

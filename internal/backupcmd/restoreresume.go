@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/user"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -145,10 +146,8 @@ func operator() string {
 	if u := os.Getenv("SUDO_USER"); u != "" {
 		return u
 	}
-	for _, name := range []string{"USER", "LOGNAME"} {
-		if u := os.Getenv(name); u != "" {
-			return u
-		}
+	if u, err := user.Current(); err == nil {
+		return u.Username
 	}
 	return fmt.Sprintf("uid %d", os.Getuid())
 }

@@ -21,18 +21,40 @@ func (a *app) glance(ctx context.Context, st console.Status) *recovery.Summary {
 		return st.Recovery
 	}
 	var seen []recovery.Position
-	if dir := a.dataDir(); st.Offline && dir != "" {
-		settings, err := local.ReadRepository(dir)
-		if err == nil {
-			for name, value := range settings {
-				if a.env(name) == "" && os.Setenv(name, value) != nil { // the adapters read the environment
-					return nil
-				}
-			}
-		}
-		if seen, err = local.ReadPositions(dir); err != nil {
-			seen = nil // the recovery point is estimated without them
-		}
+	if st.Offline {
+		a.adoptRepository()
+		seen = a.positions()
 	}
 	return backupcmd.Glance(ctx, glanceLimit, seen)
+}
+
+// adoptRepository makes what the covetd of the data directory has left of where its backups are the environment of this
+// process, where that doesn't say otherwise: the adapters read it.
+func (a *app) adoptRepository() {
+	dir := a.dataDir()
+	if dir == "" {
+		return
+	}
+	settings, err := local.ReadRepository(dir)
+	if err != nil {
+		return // nobody has left any
+	}
+	for name, value := range settings {
+		if a.env(name) == "" {
+			_ = os.Setenv(name, value) // names that came from an environment are names
+		}
+	}
+}
+
+// positions are what that covetd knew of the database server's log; none where it left none: the recovery point is estimated then.
+func (a *app) positions() []recovery.Position {
+	dir := a.dataDir()
+	if dir == "" {
+		return nil
+	}
+	seen, err := local.ReadPositions(dir)
+	if err != nil {
+		return nil
+	}
+	return seen
 }

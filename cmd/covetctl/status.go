@@ -62,8 +62,9 @@ func (a *app) open(ctx context.Context) error {
 	}
 	socket, _ := a.socket()
 	port := adminclient.New(socket)
+	a.adoptRepository() // before the console needs it: a covetd that dies meanwhile tells nothing any more
 	return a.parts.tui(ctx, port, tuiOptions{
-		Recovery: backupcmd.Desk{Host: a.backupHost(), Port: port}, Socket: socket, NoColor: !a.style(a.out).Color, ASCII: a.flags.ascii, Accessible: a.flags.accessible, Theme: a.flags.theme,
+		Recovery: backupcmd.Desk{Host: a.backupHost(), Port: port, Seen: a.positions}, Socket: socket, NoColor: !a.style(a.out).Color, ASCII: a.flags.ascii, Accessible: a.flags.accessible, Theme: a.flags.theme,
 	})
 }
 

@@ -27,7 +27,8 @@ import (
 // says. It implements console.Recovery.
 type Desk struct {
 	Host
-	Port console.Port // of the service that the console shows
+	Port console.Port               // of the service that the console shows
+	Seen func() []recovery.Position // what was known of the server's log before; nil: nothing
 }
 
 // askLimit is how long the service or the database may take to answer before it is done without.
@@ -45,27 +46,14 @@ func (d Desk) Posture(ctx context.Context) (recovery.Posture, error) {
 	if err != nil {
 		return p, err
 	}
-	seen := observe(ctx)
-	facts, err := Look(ctx)
-	if err != nil {
-		return p, fmt.Errorf("read the repository %s: %w", environmentFlags().repo, err)
+	var seen []recovery.Position
+	if d.Seen != nil {
+		seen = d.Seen()
 	}
-	return recovery.Judge(facts, seen, conf.Schedule, conf.Objectives, time.Now().UTC()), nil
-}
-
-// observe asks the database how far its log is.
-func observe(ctx context.Context) recovery.Observed {
-	dsn := Database()
-	if dsn == "" {
-		return recovery.Observed{Unnamed: true}
+	if p, err = judged(ctx, conf, seen); err != nil {
+		return p, fmt.Errorf("read the repository %s: %w", conf.Repo, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, askLimit)
-	defer cancel()
-	p, err := pgwire.ReadPosition(ctx, dsn)
-	if err != nil {
-		return recovery.Observed{Err: err}
-	}
-	return recovery.Observed{Positions: []recovery.Position{p}}
+	return p, nil
 }
 
 // Newest implements console.RecoveryView.

@@ -49,12 +49,23 @@ func Glance(ctx context.Context, limit time.Duration, seen []recovery.Position) 
 }
 
 func glance(ctx context.Context, config Config, seen []recovery.Position) *recovery.Summary {
+	p, err := judged(ctx, config, seen)
+	if err != nil {
+		return &recovery.Summary{Repository: config.Repo, Unknown: err.Error()}
+	}
+	return p.Summary()
+}
+
+// judged is how recoverable the database is by what its repository and its server answer.
+func judged(ctx context.Context, config Config, seen []recovery.Position) (recovery.Posture, error) {
 	o := recovery.Observed{Positions: seen, Unnamed: true}
 	asked := make(chan struct{})
 	go func() {
 		defer close(asked)
 		if dsn := Database(); dsn != "" {
 			o.Unnamed = false
+			ctx, cancel := context.WithTimeout(ctx, askLimit)
+			defer cancel()
 			p, err := pgwire.ReadPosition(ctx, dsn)
 			if o.Err = err; err == nil {
 				o.Positions = append(o.Positions, p)
@@ -64,8 +75,7 @@ func glance(ctx context.Context, config Config, seen []recovery.Position) *recov
 	facts, err := Look(ctx)
 	<-asked
 	if err != nil {
-		return &recovery.Summary{Repository: config.Repo, Unknown: err.Error()}
+		return recovery.Posture{}, err
 	}
-	p := recovery.Judge(facts, o, config.Schedule, config.Objectives, time.Now())
-	return p.Summary()
+	return recovery.Judge(facts, o, config.Schedule, config.Objectives, time.Now().UTC()), nil
 }

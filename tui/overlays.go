@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -106,15 +107,20 @@ func (m *model) toggleWrite() {
 		m.say(theme.OK, "read-only")
 		return
 	}
-	if m.snap.Status == nil {
+	unknown := m.snap.Status == nil
+	if unknown && !m.apart() {
 		m.say(theme.Warn, "nothing is known of the service yet: there is nothing to change")
 		return
 	}
 	p := dialog.Prompt{
 		Title: "write mode", Do: "turns it on",
-		Lines: []string{fmt.Sprintf("For %s this console may change %s. Everything that destroys still shows its plan first and asks for the service's name.", short(m.o.WriteFor), m.service())},
+		Lines: []string{fmt.Sprintf("For %s this console may change %s. Everything that destroys still shows its plan first and asks for the service's name.", short(m.o.WriteFor), cmp.Or(m.service(), "the database"))},
 	}
-	if production(m.snap.Status) {
+	switch {
+	case unknown: // it may be production
+		p.Lines = append(p.Lines, "covetd does not answer: which environment this is will be said by the plan.")
+		p.Must, p.Label = "write", "word"
+	case production(m.snap.Status):
 		p.Must, p.Label = m.snap.Status.Environment, "environment"
 	}
 	m.open(dialog.NewPrompt(p), func() tea.Cmd {

@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -48,7 +49,7 @@ func (m *model) recover(a action.Action) tea.Cmd {
 	case "restore.resume":
 		m.takeUp(a, dialog.Prompt{Lines: []string{"It goes on from the step at which it stands. What is done is not done again."}, Do: "goes on"})
 	case "restore.abandon":
-		m.takeUp(a, dialog.Prompt{Lines: []string{"Its record is closed. The service stays stopped, and the database as it is."}, Label: "service", Must: m.service(), Do: "gives it up"})
+		m.takeUp(a, dialog.Prompt{Lines: []string{"Its record is closed. The service stays stopped, and the database as it is."}, Label: "what is given up", Must: cmp.Or(m.service(), m.snap.Restore.ID), Do: "gives it up"})
 	}
 	return nil
 }

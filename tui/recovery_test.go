@@ -276,15 +276,29 @@ func TestRecoveryWithoutTheService(t *testing.T) {
 	port := canary()
 	port.down = errNoSocket
 	v := kept()
-	s := show(t, port, 100, 40, func(o *Options) { o.Recovery = v })
+	var passed atomic.Int64
+	s := show(t, port, 100, 40, func(o *Options) {
+		o.Recovery = v
+		o.Now = func() time.Time { return t0.Add(time.Duration(passed.Load())) }
+	})
 	s.has("covetd does not answer")
 	s.press("4")
 	s.has("s3://backups/shop", "20260313T020000Z", "412 WAL segments")
 	s.press("t")
 	s.has("point in time")
+	s.press("w")
+	s.has("type write to arm it")
+	passed.Add(int64(swallow))
+	s.press("write\r")
+	s.has("write mode is on")
+	s.press("S")
+	s.has("type production/shop", "lose 4m23s")
+	passed.Add(int64(swallow))
+	s.press("\x1b")
+	s.until("no dialog", func(screen string) bool { return !strings.Contains(screen, "lose 4m23s") })
 	v.change(func() { v.why = errors.New("connection refused by backups.example.com") })
 	s.press("r")
-	s.has("this is of 0s ago: connection refused by backups.example.com")
+	s.has("ago: connection refused by backups.example.com")
 }
 
 func TestJobFromThePage(t *testing.T) {

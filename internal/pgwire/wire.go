@@ -45,15 +45,32 @@ func connect(ctx context.Context, dsn string, notice func(*pgconn.PgError)) (*co
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 15 * time.Second
 	}
+	// A network that was cut says nothing, and a backup only reads: without these it would wait for most of an hour.
+	cfg.DialFunc = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 10 * time.Second, Count: 6}}).DialContext
+	return open(ctx, cfg, notice)
+}
+
+// open connects as cfg says, and takes the connection over.
+func open(ctx context.Context, cfg *pgconn.Config, notice func(*pgconn.PgError)) (*conn, error) {
+	// After a slow write pgconn reads ahead in the background, so only its own reader has all that the server says.
+	var r io.Reader
+	build := cfg.BuildFrontend
+	cfg.BuildFrontend = func(from io.Reader, w io.Writer) *pgproto3.Frontend {
+		r = from
+		return build(from, w)
+	}
 	pc, err := pgconn.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	h, err := pc.Hijack()
+	if err == nil && h.Frontend.ReadBufferLen() > 0 {
+		err = errors.New("the server spoke unasked")
+	}
 	if err != nil {
 		return nil, errors.Join(err, pc.Close(ctx))
 	}
-	c := &conn{c: h.Conn, r: bufio.NewReaderSize(h.Conn, 128<<10), notice: notice}
+	c := &conn{c: h.Conn, r: bufio.NewReaderSize(r, 128<<10), notice: notice}
 	c.stop = context.AfterFunc(ctx, func() { _ = h.Conn.SetDeadline(time.Unix(1, 0)) }) // wakes whoever reads or writes
 	return c, nil
 }

@@ -176,6 +176,57 @@ func TestSwitchingCarriesNothingOver(t *testing.T) {
 	}
 }
 
+// returning is a target that is the one with which the console began.
+type returning struct{ *clustered }
+
+func (returning) AtHome() bool    { return true }
+func (returning) Flags() []string { return []string{"--context", "staging"} }
+
+// Backups belong to where the console began: elsewhere it says whose they are, and back there they are there again.
+func TestBackupsAreThereAgainAfterComingBack(t *testing.T) {
+	t.Parallel()
+	home := returning{onKubernetes("staging")}
+	o := Options{Port: home, Target: home.Where(), Recovery: &vault{}, Returned: func(console.Port) console.Recovery { return &vault{} }}
+	away := o.onTo(onKubernetes("prod-eu"))
+	if away.Recovery != nil {
+		t.Fatal("the backups of one service are shown at another")
+	}
+	d := sit(t, rehearsed(), func(o *Options) { o.Port, o.recoveryOf = away.Port, away.recoveryOf })
+	d.press("4")
+	if !strings.Contains(d.m.said.text, "kubernetes:staging/shop/shop") {
+		t.Errorf("about the backups it says %q", d.m.said.text)
+	}
+	if back := away.onTo(home); back.Recovery == nil {
+		t.Error("back where it began there are no backups")
+	}
+}
+
+// What is copied must mean the same service in a shell whose environment names another.
+func TestCopiedCommandNamesTheTarget(t *testing.T) {
+	t.Parallel()
+	d := sit(t, rehearsed(), func(o *Options) { o.Port = returning{onKubernetes("staging")} })
+	if got := d.m.line(); got != "covetctl status --context staging" {
+		t.Errorf("the command is %q", got)
+	}
+}
+
+// A number that nobody has measured is not a good one: 0% errors would let a person go on.
+func TestUnmeasuredIsNotShownAsGood(t *testing.T) {
+	t.Parallel()
+	c := onKubernetes("staging")
+	for i := range c.status.Releases {
+		c.status.Releases[i].Traffic = console.Point{Measured: console.MeasuredNothing}
+	}
+	c.status.Traffic = console.Point{Measured: console.MeasuredNothing}
+	s := c.show(t, 80, 24)
+	s.has("shop")
+	s.press("3")
+	screen := s.has("old against new", "not measured")
+	if strings.Contains(screen, " same  ") || strings.Contains(screen, " 0% ") {
+		t.Errorf("what was not measured looks good:\n%s", screen)
+	}
+}
+
 func TestTargetThatDoesNotAnswerLeavesTheConsoleWhereItIs(t *testing.T) {
 	t.Parallel()
 	d := sit(t, rehearsed(), nil)

@@ -256,6 +256,11 @@ func (m *model) context() page.Context {
 	return page.Context{Snap: m.snap, Now: m.o.Now(), G: m.g}
 }
 
+// flagged is a port that knows the flags by which covetctl finds it again, whatever its environment says.
+type flagged interface {
+	Flags() []string
+}
+
 func (m *model) page() page.Page { return m.pages[m.at] }
 
 // apart says whether the present page needs nothing of the service: the database's backups can be looked at without it.
@@ -270,7 +275,11 @@ func (m *model) selection() action.Selection {
 
 func (m *model) state() action.State {
 	_, roams := m.o.Port.(elsewhere)
-	return action.State{Snap: m.snap, Write: m.write(), Roams: roams, Recovery: m.o.Recovery != nil, Selection: m.selection()}
+	s := action.State{Snap: m.snap, Write: m.write(), Roams: roams, Recovery: m.o.Recovery != nil, RecoveryOf: m.o.recoveryOf, Selection: m.selection()}
+	if f, ok := m.o.Port.(flagged); ok {
+		s.Target = f.Flags()
+	}
+	return s
 }
 
 // service is the environment and the service, as they are typed to confirm.

@@ -198,8 +198,16 @@ func (p *plain) help(s *store.Snapshot) {
 func (p *plain) status(s *store.Snapshot) {
 	st := s.Status
 	t := st.Traffic
-	p.say("%s in %s. %s requests per second, %s errors, p50 %s, p95 %s, p99 %s.", st.Service, strings.ToUpper(or(st.Environment, "no environment")),
-		widget.Short(t.RequestRate), widget.Percent(t.ErrorRate), widget.Millis(t.P50), widget.Millis(t.P95), widget.Millis(t.P99))
+	said := "Requests are not measured now"
+	switch t.Measured {
+	case console.MeasuredAll:
+		said = fmt.Sprintf("%s requests per second, %s errors, p50 %s, p95 %s, p99 %s",
+			widget.Short(t.RequestRate), widget.Percent(t.ErrorRate), widget.Millis(t.P50), widget.Millis(t.P95), widget.Millis(t.P99))
+	case console.MeasuredRequests:
+		said = fmt.Sprintf("%s requests per second, %s errors", widget.Short(t.RequestRate), widget.Percent(t.ErrorRate))
+	case console.MeasuredNothing:
+	}
+	p.say("%s in %s. %s.", st.Service, strings.ToUpper(or(st.Environment, "no environment")), said)
 	for _, r := range st.Releases {
 		p.say("Release %s, %s: %d percent of the traffic, %d of %d instances ready.", r.Version, r.Role, r.Weight, r.Ready, r.Wanted)
 	}

@@ -198,10 +198,21 @@ func (m *model) switched(msg switchedMsg) tea.Cmd {
 	return tea.Quit
 }
 
-// onTo are the options for a console on another target: as they were, read-only, and without the backups and restores of the
-// database that belongs to the one that is left.
+// homely is a port that knows whether it leads to the target with which the console began.
+type homely interface {
+	AtHome() bool
+}
+
+// onTo are the options for a console on another target: as they were, and read-only. The backups and restores of a database belong to
+// the target with which the console began: they are there again when it comes back.
 func (o Options) onTo(port console.Port) Options {
+	if o.Recovery != nil {
+		o.recoveryOf = o.named().Target // it may have been found since
+	}
 	o.Port, o.ReadOnly, o.Recovery = port, true, nil
+	if h, ok := port.(homely); ok && h.AtHome() && o.Returned != nil && o.recoveryOf != "" {
+		o.Recovery = o.Returned(port)
+	}
 	return o.named()
 }
 

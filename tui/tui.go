@@ -32,6 +32,7 @@ const DefaultWriteFor = 15 * time.Minute
 type Options struct {
 	Port       console.Port
 	Recovery   console.Recovery // of the service's database; nil: its backups cannot be looked at from here
+	Returned   Returned         // gives Recovery to the console that has come back to where it began; nil: it stays without
 	Target     string           // what is talked to, as shown: "local:/run/covet/covetd.sock"
 	User       string           // who asks, as shown
 	ReadOnly   bool             // nothing can be changed until w is pressed; false begins in write mode
@@ -45,7 +46,12 @@ type Options struct {
 	Out        io.Writer          // os.Stdout if nil
 	Copy       func(string) error // puts text on the clipboard; the terminal is asked to (OSC 52) if nil
 	Env        []string           // the environment; os.Environ if nil
+
+	recoveryOf string // whose backups Recovery has or had
 }
+
+// Returned makes what is known of the database's backups anew, for a port to the target whose they are.
+type Returned func(console.Port) console.Recovery
 
 func (o Options) normalize() Options {
 	if o.Now == nil {
@@ -128,6 +134,9 @@ func Run(ctx context.Context, o Options) error {
 // is carried over that was meant for the one before.
 func runTargets(ctx context.Context, cancel context.CancelCauseFunc, o Options, more ...tea.ProgramOption) error {
 	given := o.Port
+	if o.Recovery != nil {
+		o.recoveryOf = o.Target
+	}
 	for {
 		next, err := runScreen(ctx, cancel, o, more...)
 		if err != nil || next == nil {

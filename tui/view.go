@@ -166,13 +166,16 @@ func (m *model) header(r widget.Region) {
 
 func (m *model) identity(r widget.Region) int {
 	x := 1
-	if r.W >= 70 {
+	if r.W >= 70 && (m.pages["cluster"] == nil || r.W >= 120) {
 		x = r.Put(x, 0, theme.Title, "covetctl") + 2
 	}
 	st := m.snap.Status
 	if st == nil {
-		if m.pages["cluster"] != nil && productionName(m.o.Target) {
-			return r.Put(x, 0, theme.Prod, " PRODUCTION ")
+		if m.pages["cluster"] != nil {
+			if productionName(m.o.Target) {
+				x = r.Put(x, 0, theme.Prod, " PRODUCTION ") + 1
+			}
+			return r.PutCut(x, 0, m.identityRoom(r, x), theme.Muted, placeOf(m.o.Target), m.g.Ellipsis)
 		}
 		return r.Put(x, 0, theme.Muted, "environment unknown")
 	}
@@ -184,12 +187,33 @@ func (m *model) identity(r widget.Region) int {
 		name = "NO ENVIRONMENT"
 	}
 	x = r.Put(x, 0, role, " "+name+" ")
-	x = r.PutCut(x+1, 0, 24, theme.Strong, st.Service, m.g.Ellipsis)
+	if m.pages["cluster"] != nil {
+		place := placeOf(m.o.Target)
+		if context, rest, ok := strings.Cut(place, "/"); ok && strings.EqualFold(context, st.Environment) && role != theme.Prod {
+			place = rest // the environment is the context's name, and stands there already
+		}
+		x = r.PutCut(x+1, 0, m.identityRoom(r, x+1), theme.Strong, place, m.g.Ellipsis)
+	} else {
+		x = r.PutCut(x+1, 0, 24, theme.Strong, st.Service, m.g.Ellipsis)
+	}
 	if m.o.User != "" && r.W >= 120 {
 		x = r.Put(x+2, 0, theme.Muted, "user "+m.o.User)
 	}
 	return x
 }
+
+// identityRoom is how much of the header's first line is left for who and where: the connection and the write mode come first.
+func (m *model) identityRoom(r widget.Region, x int) int {
+	right := m.standing()
+	w := 0
+	for _, s := range right[:min(len(right), 2)] {
+		w += widget.Width(s.text) + 2
+	}
+	return max(r.W-x-w-1, 12)
+}
+
+// placeOf is where in which cluster a service is, from how the target is called.
+func placeOf(target string) string { return strings.TrimPrefix(target, "kubernetes:") }
 
 // mark is a piece of the header's right side.
 type mark struct {
@@ -266,5 +290,7 @@ func (m *model) tabs(r widget.Region) {
 		end -= len(text)
 		r.Put(end, 0, role, text)
 	}
-	r.PutCut(1, 0, end-2, theme.Muted, m.o.Target, m.g.Ellipsis)
+	if m.pages["cluster"] == nil || r.W >= 120 { // a cluster's stands in the line above
+		r.PutCut(1, 0, end-2, theme.Muted, m.o.Target, m.g.Ellipsis)
+	}
 }

@@ -119,9 +119,13 @@ func (a *app) openOnCluster(ctx context.Context, t kube.Target, err error) error
 	port := newLatePort(t, func(ctx context.Context, t kube.Target) (console.Port, error) { return a.parts.cluster(ctx, t, true) })
 	a.cluster = port
 	debug.SetGCPercent(33) // thousands of pods are kept: a little more work for a third less memory
+	recovery := func(port console.Port) console.Recovery {
+		a.cluster = port // whose service a restore stops
+		return backupcmd.Desk{Host: a.backupHost(), Port: port}
+	}
 	err = a.parts.tui(ctx, port, tuiOptions{
-		Recovery: backupcmd.Desk{Host: a.backupHost(), Port: port},
-		NoColor:  !a.style(a.out).Color, ASCII: a.flags.ascii, Accessible: a.flags.accessible, Theme: a.flags.theme, Target: port.Where(),
+		Recovery: recovery(port), Returned: recovery,
+		NoColor: !a.style(a.out).Color, ASCII: a.flags.ascii, Accessible: a.flags.accessible, Theme: a.flags.theme, Target: port.Where(),
 	})
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 // one attempt at a time.
 type latePort struct {
 	open   func(ctx context.Context, t kube.Target) (console.Port, error)
+	home   *kube.Target    // with which the console began, where this is another one
 	ctx    context.Context // of the attempts, which outlive every question
 	cancel context.CancelFunc
 
@@ -214,8 +215,16 @@ func (l *latePort) Targets(ctx context.Context) (console.Targets, error) {
 
 // known is the target with the service that was found, if it was.
 func (l *latePort) known() kube.Target {
-	t := l.pin()
-	if p, ok := l.there().(*kube.Port); ok {
+	l.pin()
+	return l.settled()
+}
+
+// settled is known as far as that is without reading any file.
+func (l *latePort) settled() kube.Target {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.target
+	if p, ok := l.port.(*kube.Port); ok {
 		t.Deployment = p.Deployment()
 	}
 	return t
@@ -224,11 +233,38 @@ func (l *latePort) known() kube.Target {
 // Switch is the console's port to another target. It is opened when it is first asked, like this one, so that going there takes
 // no time and needs nothing of the cluster that is left.
 func (l *latePort) Switch(_ context.Context, to console.TargetRef) (console.Port, error) {
-	next := l.known().To(to)
-	if _, err := next.Nearby(); err != nil {
+	here := l.known()
+	home := here
+	if l.home != nil {
+		home = *l.home
+	}
+	target := here.To(to).Pinned()
+	if target.Context == home.Context && target.Namespace == home.Namespace && (target.Deployment == "" || target.Deployment == home.Deployment) {
+		target = home // with all that was said of it
+	}
+	if _, err := target.Nearby(); err != nil {
 		return nil, err // the kubeconfig is gone: there is nowhere to go
 	}
-	return newLatePort(next, l.open), nil
+	next := newLatePort(target, l.open)
+	if target != home {
+		next.home = &home
+	}
+	return next, nil
+}
+
+// AtHome reports whether this is the target with which the console began.
+func (l *latePort) AtHome() bool { return l.home == nil }
+
+// Flags are those by which another covetctl finds the same service, whatever its environment says.
+func (l *latePort) Flags() []string {
+	t := l.settled()
+	var out []string
+	for _, f := range [][2]string{{"--kubeconfig", t.Kubeconfig}, {"--context", t.Context}, {"--namespace", t.Namespace}, {"--deployment", t.Deployment}} {
+		if f[1] != "" {
+			out = append(out, f[0], f[1])
+		}
+	}
+	return out
 }
 
 // Where is what is talked to, as shown.
@@ -236,9 +272,7 @@ func (l *latePort) Where() string {
 	if p, ok := l.there().(interface{ Where() string }); ok {
 		return p.Where()
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.target.Where()
+	return l.settled().Where()
 }
 
 // Who is whom the cluster takes the caller for; empty until it has said.

@@ -130,9 +130,16 @@ func (p *page) verdict(st console.Status) string {
 	case st.Stable == "" && st.Rollout == nil:
 		return p.Mark(render.Idle, "no release serves yet: covetctl release add, then covetctl rollout start")
 	}
-	t := st.Traffic
-	line := fmt.Sprintf("%s · %s req/s · errors %s · p50 %s p95 %s p99 %s · %d in flight", p.judgement(st), render.Rate(t.RequestRate),
-		render.Percent(t.ErrorRate), render.Millis(t.P50), render.Millis(t.P95), render.Millis(t.P99), t.Connections)
+	line := p.judgement(st)
+	switch t := st.Traffic; t.Measured {
+	case console.MeasuredNothing:
+		line += " · requests are not measured now"
+	case console.MeasuredRequests:
+		line += fmt.Sprintf(" · %s req/s · errors %s", render.Rate(t.RequestRate), render.Percent(t.ErrorRate))
+	default:
+		line += fmt.Sprintf(" · %s req/s · errors %s · p50 %s p95 %s p99 %s · %d in flight", render.Rate(t.RequestRate),
+			render.Percent(t.ErrorRate), render.Millis(t.P50), render.Millis(t.P95), render.Millis(t.P99), t.Connections)
+	}
 	for _, b := range st.Burn {
 		if b.Rate < 0.05 {
 			continue // shows as nothing
@@ -187,14 +194,36 @@ func (p *page) releases(st console.Status) {
 		p.table(t)
 		return
 	}
-	t := p.newTable("RELEASE", "ROLE", ">WEIGHT", ">READY", ">RST", ">REQ/S", ">ERR", ">P95", ">CPU", ">MEMORY")
+	columns := []string{"RELEASE", "ROLE", ">WEIGHT", ">READY", ">RST", ">REQ/S", ">ERR", ">P95", ">CPU", ">MEMORY"}
+	shown := measuredColumns(st)
+	t := p.newTable(columns[:shown]...)
 	for _, r := range st.Releases {
 		tr := r.Traffic
-		t.Row(r.Version, p.Mark(roleTone(r.Role), string(r.Role)), fmt.Sprintf("%d%%", r.Weight), p.ready(r.Ready, r.Wanted),
+		cells := []string{r.Version, p.Mark(roleTone(r.Role), string(r.Role)), fmt.Sprintf("%d%%", r.Weight), p.ready(r.Ready, r.Wanted),
 			itoa(r.Restarts), render.Rate(tr.RequestRate), render.Percent(tr.ErrorRate),
-			render.Millis(tr.P95), fmt.Sprintf("%.2f", tr.CPU), render.Bytes(tr.RSS))
+			render.Millis(tr.P95), fmt.Sprintf("%.2f", tr.CPU), render.Bytes(tr.RSS)}
+		if tr.Measured == console.MeasuredNothing {
+			cells[5], cells[6] = "-", "-"
+		}
+		t.Row(cells[:shown]...)
 	}
 	p.table(t)
+}
+
+// measuredColumns is how many columns of the releases tell something.
+func measuredColumns(st console.Status) int {
+	const nothing, requests, all = 5, 7, 10
+	shown := nothing
+	for _, r := range st.Releases {
+		switch r.Traffic.Measured {
+		case console.MeasuredAll:
+			return all
+		case console.MeasuredRequests:
+			shown = requests
+		case console.MeasuredNothing:
+		}
+	}
+	return shown
 }
 
 func (p *page) ready(ready, wanted int) string {

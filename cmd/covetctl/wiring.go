@@ -26,6 +26,7 @@ type parts struct {
 // tuiOptions is what the command line says about the TUI.
 type tuiOptions struct {
 	Recovery console.Recovery
+	Returned tui.Returned
 	Socket   string
 	Target   string // as shown; empty for the socket
 	User     string // likewise; empty for whoever runs this program
@@ -52,7 +53,7 @@ func wired() parts {
 // openTUI opens the interactive console.
 func openTUI(ctx context.Context, port console.Port, o tuiOptions) error {
 	return tui.Run(ctx, tui.Options{
-		Port: port, Recovery: o.Recovery, Target: cmp.Or(o.Target, "local:"+o.Socket), User: cmp.Or(o.User, local.WhoAmI()), ReadOnly: true,
+		Port: port, Recovery: o.Recovery, Returned: o.Returned, Target: cmp.Or(o.Target, "local:"+o.Socket), User: cmp.Or(o.User, local.WhoAmI()), ReadOnly: true,
 		ASCII: o.ASCII, NoColor: o.NoColor, Accessible: o.Accessible, Theme: o.Theme,
 	})
 }

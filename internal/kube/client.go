@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -194,6 +195,20 @@ func patiently(ctx context.Context, patience time.Duration, do func(context.Cont
 // patience is how long an action waits for an API server that is away.
 const patience = 20 * time.Second
 
+// plainly is an error without the address that was asked, of which only the server matters to people: the reason is what must be read.
+func plainly(err error) string {
+	var asked *url.Error
+	if !errors.As(err, &asked) {
+		return err.Error()
+	}
+	u, bad := url.Parse(asked.URL)
+	var dialled *net.OpError
+	if bad != nil || errors.As(err, &dialled) && dialled.Op == "dial" && dialled.Addr != nil {
+		return asked.Err.Error() // which names the address
+	}
+	return u.Host + ": " + asked.Err.Error()
+}
+
 // inWords makes an error of the API server one for people.
 func inWords(doing string, err error) error {
 	var known *console.Error
@@ -211,7 +226,7 @@ func inWords(doing string, err error) error {
 	case apierrors.IsNotFound(err):
 		return &console.Error{Code: console.CodeNotFound, Message: fmt.Sprintf("%s: %v", doing, err)}
 	case apierrors.ReasonForError(err) == metav1.StatusReasonUnknown && transient(err), errors.Is(err, context.DeadlineExceeded):
-		return &console.Error{Code: console.CodeUnreachable, Message: fmt.Sprintf("%s: the API server does not answer: %v", doing, err),
+		return &console.Error{Code: console.CodeUnreachable, Message: fmt.Sprintf("%s: the API server does not answer: %s", doing, plainly(err)),
 			Hint: "kubectl cluster-info tells whether it is up; the traffic stays as it is meanwhile"}
 	}
 	return &console.Error{Code: console.CodeInternal, Message: fmt.Sprintf("%s: %v", doing, err)}

@@ -186,6 +186,41 @@ func TestRolloutThroughABadLine(t *testing.T) {
 	w.tidied(p)
 }
 
+// Every single question is answered by a fault the first time: none may be asked only once, or a command is refused for a moment's
+// trouble.
+func TestEveryQuestionIsAskedAgain(t *testing.T) {
+	w := newWorld(t)
+	l := newBadLine(w)
+	var mu sync.Mutex
+	asked := map[string]bool{}
+	l.set(func(r *http.Request) fault {
+		mu.Lock()
+		defer mu.Unlock()
+		key := r.Method + " " + r.URL.Path
+		if watches(r) || asked[key] {
+			return fault{}
+		}
+		asked[key] = true
+		return fault{status: http.StatusServiceUnavailable}
+	})
+	p, err := w.tryOpen(Target{Kubeconfig: l.kubeconfig})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.add(p, "v1.1.0", "reg.local/web:v1.1.0")
+	forget := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		clear(asked)
+	}
+	forget()
+	ack := w.do(p, console.StartRollout, quick("v1.1.0", rollout.BlueGreen))
+	w.ends(p, ack.Rollout.ID, rollout.Succeeded)
+	forget()
+	ack = w.do(p, console.Rollback, console.RollbackRequest{To: "v1.0.0"})
+	w.ends(p, ack.Rollout.ID, rollout.Succeeded)
+}
+
 func TestSlowAPIServer(t *testing.T) {
 	w := newWorld(t)
 	l := newBadLine(w)

@@ -60,6 +60,9 @@ func (l *lastWords) of(ctx context.Context, p *pod) []string {
 	c := l.port.client
 	raw, err := c.typed.Get().AbsPath(append(c.path(pods), p.name, "log")...).
 		Param("container", name).Param("tailLines", fmt.Sprint(lastLines)).Param("previous", fmt.Sprint(previous)).Do(ctx).Raw()
+	if transient(err) {
+		return nil // it is asked for again at the next look
+	}
 	if err == nil {
 		lines = strings.Split(strings.TrimRight(string(raw), "\n"), "\n")
 	}

@@ -213,7 +213,10 @@ func (r *records) missing(ctx context.Context, rec record) ([]string, error) {
 	for i, c := range rec.Config {
 		name := cmp.Or(c.Copy, c.Name)
 		group.Go(func() error {
-			_, err := r.client.on(resourceOf(c.Kind)).Get(ctx, name, metav1.GetOptions{})
+			err := patiently(ctx, patience, func(ctx context.Context) error {
+				_, err := r.client.on(resourceOf(c.Kind)).Get(ctx, name, metav1.GetOptions{})
+				return err
+			})
 			switch {
 			case apierrors.IsNotFound(err):
 				gone[i] = c.Kind + " " + name

@@ -119,16 +119,21 @@ func (r *recent) get(at moment, look func() seen) seen {
 
 // Points implements console.Live.
 func (l live) Points() (console.Point, map[string]console.Point) {
-	total, by := console.Point{At: now()}, map[string]console.Point{}
+	total, by := console.Point{At: now(), Measured: console.MeasuredNothing}, map[string]console.Point{}
 	for release, n := range l.port.look().snapshot.Ready() {
 		total.Ready += n
-		by[release] = console.Point{At: total.At, Ready: n}
+		by[release] = console.Point{At: total.At, Ready: n, Measured: console.MeasuredNothing}
 	}
+	failures := 0.0
 	for version, measured := range l.port.meter.points(total.At) {
 		p := by[version]
-		p.At, p.RequestRate, p.ErrorRate = measured.At, measured.RequestRate, measured.ErrorRate
+		p.At, p.RequestRate, p.ErrorRate, p.Measured = measured.At, measured.RequestRate, measured.ErrorRate, console.MeasuredRequests
 		by[version] = p
-		total.RequestRate += measured.RequestRate
+		total.RequestRate, total.Measured = total.RequestRate+measured.RequestRate, console.MeasuredRequests
+		failures += measured.RequestRate * measured.ErrorRate
+	}
+	if total.RequestRate > 0 {
+		total.ErrorRate = failures / total.RequestRate
 	}
 	return total, by
 }

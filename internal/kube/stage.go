@@ -112,7 +112,10 @@ func (s *stage) find(ctx context.Context) (object, error) {
 func (s *stage) only(ctx context.Context, all []unstructured.Unstructured) (object, error) {
 	if s.at.Service != "" {
 		svc := &corev1.Service{}
-		if err := s.client.typed.Get().AbsPath(append(s.client.path(services), s.at.Service)...).Do(ctx).Into(svc); err != nil {
+		err := s.ask(ctx, func(ctx context.Context) error {
+			return s.client.typed.Get().AbsPath(append(s.client.path(services), s.at.Service)...).Do(ctx).Into(svc)
+		})
+		if err != nil {
 			return nil, inWords(fmt.Sprintf("find Service %s in namespace %s", s.at.Service, s.at.Namespace), err)
 		}
 		var behind []unstructured.Unstructured

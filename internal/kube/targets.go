@@ -83,8 +83,8 @@ func (c *client) places(ctx context.Context, t *console.Targets) {
 	var asking sync.WaitGroup
 	asking.Go(func() {
 		list := &corev1.NamespaceList{}
-		if err := c.list(ctx, namespaces, list); err != nil {
-			hidden[0] = fmt.Sprintf("The namespaces cannot be listed: %v.", err)
+		if err := c.typed.Get().AbsPath(c.path(namespaces)...).Do(ctx).Into(list); err != nil { // once: a person waits, and may ask again
+			hidden[0] = fmt.Sprintf("The namespaces cannot be listed: %s.", plainly(err))
 			return
 		}
 		t.Namespaces = []string{}
@@ -95,7 +95,7 @@ func (c *client) places(ctx context.Context, t *console.Targets) {
 	asking.Go(func() {
 		all, err := c.on(deployments).List(ctx, metav1.ListOptions{Limit: 500, LabelSelector: "!" + labelKind})
 		if err != nil {
-			hidden[1] = fmt.Sprintf("The services cannot be listed: %v.", err)
+			hidden[1] = fmt.Sprintf("The services cannot be listed: %s.", plainly(err))
 			return
 		}
 		for _, o := range all.Items {
@@ -104,6 +104,9 @@ func (c *client) places(ctx context.Context, t *console.Targets) {
 	})
 	asking.Wait()
 	t.Hidden = strings.TrimSpace(hidden[0] + " " + hidden[1])
+	if _, why, _ := strings.Cut(hidden[0], ": "); why != "" && strings.HasSuffix(hidden[1], ": "+why) {
+		t.Hidden = "The namespaces and services cannot be listed: " + why
+	}
 }
 
 // To is the target that a person goes to from this one. What was said of this one alone is not carried over: how its environment

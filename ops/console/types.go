@@ -198,7 +198,18 @@ type Point struct {
 	CPU         float64   `json:"cpu"`         // cores, all instances together
 	RSS         int64     `json:"rss"`         // bytes, all instances together
 	Ready       int       `json:"ready"`
+	Measured    Measured  `json:"measured,omitempty"`
 }
+
+// Measured is how much of a Point is known beside Ready. What is not known is 0, which then means nothing.
+type Measured string
+
+// What may be known.
+const (
+	MeasuredAll      Measured = ""         // everything
+	MeasuredRequests Measured = "requests" // the rates of requests and errors alone
+	MeasuredNothing  Measured = "nothing"
+)
 
 // Series is the recent past, oldest first. A missing interval is missing: At jumps.
 type Series struct {

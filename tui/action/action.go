@@ -57,8 +57,10 @@ type State struct {
 	Snap  *store.Snapshot
 	Write bool // write mode is on
 	Roams bool // the console can be pointed elsewhere
-	// Recovery: backups can be looked at and restored from here.
-	Recovery bool
+	// Recovery: backups can be looked at and restored from here; RecoveryOf is whose they are, where that is another target.
+	Recovery   bool
+	RecoveryOf string
+	Target     []string // the flags that name what the console looks at, for the command that equals an action
 	Selection
 }
 
@@ -97,11 +99,15 @@ func (a Action) apart() bool { return a.On == "restore" || a.On == "backups" }
 
 // Line is the whole command that equals the action as things are selected, with further arguments at its end.
 func (a Action) Line(s State, more ...string) string {
-	words := append([]string{"covetctl"}, strings.Fields(a.Command)...)
+	command := a.Command
+	if a.ID == "instances" && onCluster(s) == "" {
+		command = "cluster pods"
+	}
+	words := append([]string{"covetctl"}, strings.Fields(command)...)
 	if a.args != nil {
 		words = append(words, a.args(s)...)
 	}
-	words = append(words, more...)
+	words = append(append(words, more...), s.Target...)
 	for i, w := range words {
 		words[i] = quote(w)
 	}

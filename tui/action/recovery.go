@@ -27,10 +27,13 @@ func recoveries() []Action {
 }
 
 func hasRecovery(s State) string {
-	if !s.Recovery {
-		return "backups cannot be looked at from here"
+	switch {
+	case s.Recovery:
+		return ""
+	case s.RecoveryOf != "":
+		return "the backups that are known here are those of " + s.RecoveryOf + ": 0 goes back there"
 	}
-	return ""
+	return "backups cannot be looked at from here"
 }
 
 func mayAim(s State) string {

@@ -59,8 +59,8 @@ func drawRelease(r widget.Region, y int, c Context, slots []widget.Slot, rel con
 		text string
 	}{
 		{theme.Accent, mark}, {roleOf(rel.Role), rel.Version}, {roleOf(rel.Role), string(rel.Role)}, {}, {readyRole, fmt.Sprintf("%d/%d", rel.Ready, rel.Wanted)},
-		{restartRole(rel.Restarts), strconv.Itoa(rel.Restarts)}, {theme.Text, widget.Short(t.RequestRate)}, {errorRole(t.ErrorRate), widget.Percent(t.ErrorRate)},
-		{theme.Text, widget.Millis(t.P95)}, {theme.Text, widget.Short(t.CPU)}, {theme.Text, widget.Bytes(t.RSS)},
+		{restartRole(rel.Restarts), strconv.Itoa(rel.Restarts)}, {theme.Text, rate.text(t)}, {errorRole(t.ErrorRate), failures.text(t)},
+		{theme.Text, p95.text(t)}, {theme.Text, cpuShort.text(t)}, {theme.Text, memory.text(t)},
 	}
 	for _, s := range slots {
 		if s.Title == "TRAFFIC" {

@@ -42,7 +42,7 @@ func (g graph) draw(r widget.Region, c Context) {
 // total is a graph of one number of the whole service.
 func total(c Context, m measure, role theme.Role, note string) graph {
 	return graph{
-		title: m.name + "  " + m.format(m.value(c.Snap.Status.Traffic)), note: note,
+		title: m.name + "  " + m.text(c.Snap.Status.Traffic), note: note,
 		lines: []chart.Line{{Samples: samples(c.Snap.Series.Total, m), Role: role}}, unit: m,
 	}
 }
@@ -59,7 +59,7 @@ func latency(c Context) graph {
 	t := c.Snap.Status.Traffic
 	points := c.Snap.Series.Total
 	return graph{
-		title: fmt.Sprintf("latency  p50 %s  p95 %s  p99 %s", widget.Millis(t.P50), widget.Millis(t.P95), widget.Millis(t.P99)),
+		title: fmt.Sprintf("latency  p50 %s  p95 %s  p99 %s", p50.text(t), p95.text(t), p99.text(t)),
 		names: []string{"p99", "p95", "p50"},
 		lines: []chart.Line{{Samples: samples(points, p99), Role: theme.Third}, {Samples: samples(points, p95), Role: theme.Candidate}, {Samples: samples(points, p50), Role: theme.Stable}},
 		unit:  p99,
@@ -120,7 +120,7 @@ func drawBudget(r widget.Region, c Context) {
 		y++
 	}
 	if y == 0 {
-		inner.Put(0, 0, theme.Muted, "nothing measured yet")
+		inner.PutCut(0, 0, inner.W, theme.Muted, unmeasured(c), c.G.Ellipsis)
 		y++
 	}
 	y++

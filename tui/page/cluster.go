@@ -118,12 +118,10 @@ func (p *Cluster) drawEvents(r widget.Region, c Context) {
 	if in.Empty() {
 		return
 	}
+	in = p.drawWhole(in, c)
 	p.height = max(in.H-1, 1)
 	from, to := p.events.Fit(len(p.rows), p.height)
-	slots := widget.Layout([]widget.Column{
-		{Title: "", Width: 1}, {Title: "AGE", Width: 6, Right: true}, {Title: "N", Width: 4, Right: true, Rank: 3}, {Title: "REASON", Width: 20, Rank: 1},
-		{Title: "OBJECT", Width: 30, Rank: 2}, {Title: "MESSAGE", Width: 20, Grow: true},
-	}, in.W)
+	slots := widget.Layout(eventColumns(p.rows[from:to]), in.W)
 	widget.Heads(in, 0, slots, c.G)
 	if len(p.rows) == 0 {
 		hint(in, p.lacking(c, "no event is kept", true))
@@ -141,6 +139,40 @@ func (p *Cluster) drawEvents(r widget.Region, c Context) {
 			in.Choose(1 + i - from)
 		}
 	}
+}
+
+// eventColumns are as wide as what is on the screen needs: what an event is about is worth more than the end of its message.
+func eventColumns(rows []*console.ClusterEvent) []widget.Column {
+	reason, object := 6, 6
+	for _, e := range rows {
+		reason, object = max(reason, widget.Width(e.Reason)), max(object, widget.Width(e.Object))
+	}
+	return []widget.Column{
+		{Title: "", Width: 1}, {Title: "AGE", Width: 5, Right: true}, {Title: "N", Width: 4, Right: true, Rank: 3}, {Title: "REASON", Width: min(reason, 24), Rank: 1},
+		{Title: "OBJECT", Width: min(object, 48), Rank: 2}, {Title: "MESSAGE", Width: 14, Grow: true},
+	}
+}
+
+// wholeLines is how many lines of the event under the cursor are shown below the list.
+const wholeLines = 3
+
+// drawWhole draws all of the event under the cursor at the lower edge, and returns the room that is left above it.
+func (p *Cluster) drawWhole(in widget.Region, c Context) widget.Region {
+	if len(p.rows) == 0 || p.focus != eventsPanel || in.H < 2*wholeLines+2 {
+		return in
+	}
+	p.events.Cursor = min(max(p.events.Cursor, 0), len(p.rows)-1)
+	e := p.rows[p.events.Cursor]
+	rest := in.Sub(0, 0, in.W, in.H-wholeLines-1)
+	in.Fill(0, rest.H, in.W, theme.Border, c.G.Horizontal)
+	lines := widget.Wrap(fmt.Sprintf("%s %s: %s", e.Object, e.Reason, e.Message), in.W)
+	for i, l := range lines[:min(len(lines), wholeLines)] {
+		if i == wholeLines-1 && len(lines) > wholeLines {
+			l = widget.Cut(l+c.G.Ellipsis+c.G.Ellipsis, min(in.W, widget.Width(l)+1), c.G.Ellipsis)
+		}
+		in.Put(0, rest.H+1+i, eventRole(e), l)
+	}
+	return rest
 }
 
 // lacking says why something is not there.
@@ -213,6 +245,9 @@ func (p *Cluster) drawScalers(r widget.Region, c Context) {
 	y := 0
 	for _, s := range v.Scalers {
 		role, text := theme.Text, fmt.Sprintf("%d pods, wants %d, of %d to %d", s.Current, s.Desired, s.Min, s.Max)
+		if s.Desired == 0 && s.Current > 0 { // it has never been able to tell
+			role, text = theme.Warn, fmt.Sprintf("%d pods, cannot tell how many it wants, of %d to %d", s.Current, s.Min, s.Max)
+		}
 		if s.Desired >= s.Max {
 			role, text = theme.Warn, text+", at its limit"
 		}

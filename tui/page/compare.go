@@ -74,13 +74,16 @@ func told(r *console.ReleaseStatus, m measure) string {
 	if r == nil {
 		return "not running"
 	}
-	return m.format(m.value(r.Traffic))
+	return m.text(r.Traffic)
 }
 
 // difference says how much higher the new release's number is: a factor, or the distance where the old one is nothing.
 func difference(old, candidate *console.ReleaseStatus, m measure) string {
 	if old == nil || candidate == nil || m.name == rate.name { // rates differ by the weights alone
 		return ""
+	}
+	if !m.known(old.Traffic) || !m.known(candidate.Traffic) {
+		return "not measured"
 	}
 	a, b := m.value(old.Traffic), m.value(candidate.Traffic)
 	switch {

@@ -155,7 +155,7 @@ func (d *Dashboard) small(r widget.Region, c Context) {
 		r.PutCut(0, y, r.W, role, text, c.G.Ellipsis)
 		y++
 	}
-	line(role, fmt.Sprintf("%s req/s  err %s  p99 %s", widget.Short(t.RequestRate), widget.Percent(t.ErrorRate), widget.Millis(t.P99)))
+	line(role, fmt.Sprintf("%s req/s  err %s  p99 %s", rate.text(t), failures.text(t), p99.text(t)))
 	for _, i := range st.Incidents {
 		line(severityRole(i.Severity), severityWord(i.Severity, c.G)+" "+i.Reason)
 	}

@@ -111,15 +111,16 @@ func (p *Pods) nothing(c Context) string {
 }
 
 func podColumns(rows []*console.Pod) []widget.Column {
-	name, release, state, node := 8, 7, 10, 4
+	name, release, state, node, reason := 8, 7, 10, 4, 6
 	for _, p := range rows {
+		reason = max(reason, widget.Width(p.Reason))
 		name, release = max(name, widget.Width(p.Name)), max(release, widget.Width(p.Release))
 		state, node = max(state, widget.Width(p.Phase)+2), max(node, widget.Width(p.Node))
 	}
 	return []widget.Column{
 		{Title: "", Width: 1}, {Title: "POD", Width: min(name, 40)}, {Title: "STATUS", Width: min(state, 20)}, {Title: "READY", Width: 5, Right: true, Rank: 4},
 		{Title: "RELEASE", Width: min(release, 16), Rank: 2}, {Title: "RST", Width: 4, Right: true, Rank: 3}, {Title: "TRAFFIC", Width: 7, Rank: 5},
-		{Title: "NODE", Width: min(node, 24), Rank: 6}, {Title: "AGE", Width: 6, Right: true, Rank: 5}, {Title: "REASON", Width: 16, Rank: 1, Grow: true},
+		{Title: "NODE", Width: min(node, 24), Rank: 6}, {Title: "AGE", Width: 6, Right: true, Rank: 5}, {Title: "REASON", Width: min(reason, 16), Rank: 1, Grow: true},
 	}
 }
 

@@ -248,11 +248,16 @@ func (p *Rollouts) history(r widget.Region, c Context, focus bool) {
 func (p *Rollouts) table(r widget.Region, c Context, focus bool) {
 	rows := p.rows(c)
 	p.height = r.H
+	from, to := p.list.Fit(len(rows), r.H)
+	version := 10
+	for _, a := range rows[from:to] {
+		version = max(version, widget.Width(a.From), widget.Width(a.To))
+	}
+	version = min(version, 20)
 	slots := widget.Layout([]widget.Column{
-		{Title: "", Width: 1}, {Title: "ID", Width: 6}, {Title: "KIND", Width: 10, Rank: 2}, {Title: "FROM", Width: 10, Rank: 3}, {Title: "TO", Width: 10},
+		{Title: "", Width: 1}, {Title: "ID", Width: 6}, {Title: "KIND", Width: 10, Rank: 2}, {Title: "FROM", Width: version, Rank: 3}, {Title: "TO", Width: version},
 		{Title: "STATE", Width: 13}, {Title: "BY", Width: 8, Rank: 4}, {Title: "AGO", Width: 6, Right: true, Rank: 3}, {Title: "WHY", Width: 14, Rank: 5, Grow: true},
 	}, r.W)
-	from, to := p.list.Fit(len(rows), r.H)
 	for i := from; i < to; i++ {
 		a, y := rows[i], i-from
 		s := rolloutSign(a, c.G)

@@ -17,6 +17,26 @@ type measure struct {
 	name   string
 	value  func(console.Point) float64
 	format func(float64) string
+	least  console.Measured // of the points that tell it
+}
+
+// known reports whether a point tells the number at all.
+func (m measure) known(p console.Point) bool {
+	switch m.least {
+	case console.MeasuredNothing:
+		return true
+	case console.MeasuredRequests:
+		return p.Measured != console.MeasuredNothing
+	}
+	return p.Measured == console.MeasuredAll
+}
+
+// text is the number as it is written, or that nobody knows it.
+func (m measure) text(p console.Point) string {
+	if !m.known(p) {
+		return "-"
+	}
+	return m.format(m.value(p))
 }
 
 func cores(v float64) string { return widget.Short(v) + " cores" }
@@ -24,15 +44,16 @@ func size(v float64) string  { return widget.Bytes(int64(v)) }
 func count(v float64) string { return strconv.Itoa(int(v)) }
 
 var (
-	rate     = measure{"req/s", func(p console.Point) float64 { return p.RequestRate }, widget.Short}
-	failures = measure{"errors", func(p console.Point) float64 { return p.ErrorRate }, widget.Percent}
-	p50      = measure{"p50", func(p console.Point) float64 { return p.P50 }, widget.Millis}
-	p95      = measure{"p95", func(p console.Point) float64 { return p.P95 }, widget.Millis}
-	p99      = measure{"p99", func(p console.Point) float64 { return p.P99 }, widget.Millis}
-	inFlight = measure{"in flight", func(p console.Point) float64 { return float64(p.Connections) }, widget.Short}
-	cpu      = measure{"cpu", func(p console.Point) float64 { return p.CPU }, cores}
-	memory   = measure{"memory", func(p console.Point) float64 { return float64(p.RSS) }, size}
-	ready    = measure{"ready", func(p console.Point) float64 { return float64(p.Ready) }, count}
+	rate     = measure{"req/s", func(p console.Point) float64 { return p.RequestRate }, widget.Short, console.MeasuredRequests}
+	failures = measure{"errors", func(p console.Point) float64 { return p.ErrorRate }, widget.Percent, console.MeasuredRequests}
+	p50      = measure{"p50", func(p console.Point) float64 { return p.P50 }, widget.Millis, console.MeasuredAll}
+	p95      = measure{"p95", func(p console.Point) float64 { return p.P95 }, widget.Millis, console.MeasuredAll}
+	p99      = measure{"p99", func(p console.Point) float64 { return p.P99 }, widget.Millis, console.MeasuredAll}
+	inFlight = measure{"in flight", func(p console.Point) float64 { return float64(p.Connections) }, widget.Short, console.MeasuredAll}
+	cpu      = measure{"cpu", func(p console.Point) float64 { return p.CPU }, cores, console.MeasuredAll}
+	cpuShort = measure{"cpu", cpu.value, widget.Short, console.MeasuredAll} // where there is no room for the unit
+	memory   = measure{"memory", func(p console.Point) float64 { return float64(p.RSS) }, size, console.MeasuredAll}
+	ready    = measure{"ready", func(p console.Point) float64 { return float64(p.Ready) }, count, console.MeasuredNothing}
 )
 
 // window is the stretch of time that charts show: what there is, between one and fifteen minutes.
@@ -58,9 +79,11 @@ func step(s store.Series) time.Duration {
 }
 
 func samples(points []console.Point, m measure) []chart.Sample {
-	out := make([]chart.Sample, len(points))
-	for i, p := range points {
-		out[i] = chart.Sample{At: p.At, V: m.value(p)}
+	out := make([]chart.Sample, 0, len(points))
+	for _, p := range points {
+		if m.known(p) {
+			out = append(out, chart.Sample{At: p.At, V: m.value(p)})
+		}
 	}
 	return out
 }
@@ -104,7 +127,7 @@ func vital(r widget.Region, c Context, m measure) {
 			role, mark = burn, c.G.Warn
 		}
 	}
-	text := m.format(m.value(p))
+	text := m.text(p)
 	if m.name == ready.name {
 		text, role = readiness(c)
 	}
@@ -151,13 +174,21 @@ func readiness(c Context) (string, theme.Role) {
 func drawBurn(r widget.Region, c Context) {
 	x := r.Put(0, 0, theme.Muted, "burn ")
 	if len(c.Snap.Status.Burn) == 0 {
-		r.Put(x, 0, theme.Muted, "nothing measured yet")
+		r.PutCut(x, 0, r.W-x, theme.Muted, unmeasured(c), c.G.Ellipsis)
 	}
 	for _, b := range c.Snap.Status.Burn {
 		x = r.Put(x+1, 0, theme.Muted, b.Window.String())
 		x = r.Put(x+1, 0, burnRole(b.Rate), widget.Short(b.Rate)+c.G.Times)
 		x++
 	}
+}
+
+// unmeasured says why there is no number.
+func unmeasured(c Context) string {
+	if c.Snap.Status.Platform == "kubernetes" {
+		return "pods are asked for their metrics during rollouts"
+	}
+	return "nothing measured yet"
 }
 
 func burnRole(v float64) theme.Role {

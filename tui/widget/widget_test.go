@@ -76,6 +76,7 @@ func TestWrap(t *testing.T) {
 		want []string
 	}{
 		{"one two three", 7, []string{"one two", "three"}}, {"abcdefgh ij", 3, []string{"abc", "def", "gh", "ij"}}, {"", 5, []string{""}}, {"a\nb", 5, []string{"a", "b"}},
+		{"it abcdefgh ij", 3, []string{"it", "abc", "def", "gh", "ij"}},
 	} {
 		if got := Wrap(c.text, c.w); !slices.Equal(got, c.want) {
 			t.Errorf("Wrap(%q, %d) = %q, want %q", c.text, c.w, got, c.want)

@@ -11,9 +11,12 @@ func Wrap(text string, w int) []string {
 	for _, paragraph := range strings.Split(text, "\n") {
 		line := ""
 		for _, word := range strings.Fields(paragraph) {
+			if line != "" && Width(word) > w {
+				lines, line = append(lines, line), ""
+			}
 			for Width(word) > w {
 				head := Cut(word, w, "")
-				if line != "" || head == "" {
+				if head == "" {
 					break
 				}
 				lines, word = append(lines, head), word[len(head):]

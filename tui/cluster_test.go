@@ -193,7 +193,7 @@ func TestBackupsAreThereAgainAfterComingBack(t *testing.T) {
 	}
 	d := sit(t, rehearsed(), func(o *Options) { o.Port, o.recoveryOf = away.Port, away.recoveryOf })
 	d.press("4")
-	if !strings.Contains(d.m.said.text, "kubernetes:staging/shop/shop") {
+	if !strings.Contains(d.m.said.text, "those of staging/shop/shop are known") {
 		t.Errorf("about the backups it says %q", d.m.said.text)
 	}
 	if back := away.onTo(home); back.Recovery == nil {

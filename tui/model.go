@@ -275,7 +275,7 @@ func (m *model) selection() action.Selection {
 
 func (m *model) state() action.State {
 	_, roams := m.o.Port.(elsewhere)
-	s := action.State{Snap: m.snap, Write: m.write(), Roams: roams, Recovery: m.o.Recovery != nil, RecoveryOf: m.o.recoveryOf, Selection: m.selection()}
+	s := action.State{Snap: m.snap, Write: m.write(), Roams: roams, Recovery: m.o.Recovery != nil, RecoveryOf: placeOf(m.o.recoveryOf), Selection: m.selection()}
 	if f, ok := m.o.Port.(flagged); ok {
 		s.Target = f.Flags()
 	}

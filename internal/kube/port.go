@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -260,7 +261,7 @@ func (p *Port) Do(ctx context.Context, op console.Op, in, out any) error {
 	if err != nil {
 		return fmt.Errorf("encode the request: %w", err)
 	}
-	if err := p.fit(op); err != nil {
+	if err := p.fit(ctx, op); err != nil {
 		return err
 	}
 	if op == console.ResumeRollout && p.state().Active == nil && (p.state().Warm != nil || p.hand.untidy()) {
@@ -349,7 +350,7 @@ func (p *Port) overtaken() bool {
 var changing = []console.Op{console.StopService, console.StartService, console.StartRollout, console.RetryRollout, console.Rollback, console.Promote, console.ResumeRollout}
 
 // fit refuses what must not be done to the Deployment at all.
-func (p *Port) fit(op console.Op) error {
+func (p *Port) fit(ctx context.Context, op console.Op) error {
 	if !slices.Contains(changing, op) {
 		return nil
 	}
@@ -360,6 +361,12 @@ func (p *Port) fit(op console.Op) error {
 	}
 	if why := unadoptable(o); why != "" {
 		return &console.Error{Code: console.CodeRefused, Message: fmt.Sprintf("Deployment %s is not Covet's to change: %s", p.at.Deployment, why)}
+	}
+	if !p.overtaken() {
+		return nil
+	}
+	if others := p.client.rivalsOf(ctx, p.at.Deployment); len(others) > 0 { // before it is taken up; later a rollback waits for no question
+		return &console.Error{Code: console.CodeRefused, Message: fmt.Sprintf("Deployment %s is not taken up: %s", p.at.Deployment, strings.Join(others, "; "))}
 	}
 	return nil
 }

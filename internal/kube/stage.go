@@ -153,6 +153,9 @@ func (s *stage) unfound(ctx context.Context, err error) error {
 	e := inWords(fmt.Sprintf("find Deployment %s in namespace %s of context %s", s.at.Deployment, s.at.Namespace, s.at.Context), err)
 	var known *console.Error
 	if errors.As(e, &known) && known.Code == console.CodeNotFound {
+		if kind := s.client.otherKind(ctx, s.at.Deployment); kind != "" {
+			known.Message = fmt.Sprintf("%s in namespace %s is %s: Covet rolls out Deployments alone", s.at.Deployment, s.at.Namespace, kind)
+		}
 		if list, err := s.client.on(deployments).List(ctx, metav1.ListOptions{Limit: 500}); err == nil && len(list.Items) > 0 {
 			known.Hint = "there are: " + names(list.Items)
 		}

@@ -33,6 +33,8 @@ func (p *Port) Survey(ctx context.Context, s rollout.State, r rollout.Rollout) (
 		return v.out, err
 	}
 	v.template = rec.rendered()
+	others := make(chan []string, 1)
+	go func() { others <- p.client.rivalsOf(ctx, first.GetName()) }()
 	v.settles()
 	v.howTraffic()
 	v.howItRuns(rec)
@@ -45,6 +47,10 @@ func (p *Port) Survey(ctx context.Context, s rollout.State, r rollout.Rollout) (
 	v.quota(ctx)
 	v.budget(ctx)
 	v.judgement(ctx)
+	v.out.Refusals = append(v.out.Refusals, <-others...)
+	if who := upstream(first); who != "" {
+		v.note("%s applies Deployment %s from elsewhere: change the image there too, or its next run takes this back", who, first.GetName())
+	}
 	v.forgets()
 	v.differences(ctx)
 	for _, w := range p.client.warnings.all() {

@@ -28,7 +28,7 @@ func (d *Desk) status() Status {
 		st.Incidents = []health.Incident{}
 	}
 	if d.Live == nil {
-		st.Releases = releaseStatuses(s, rollout.Snapshot{}, nil)
+		st.Releases = releaseStatuses(s, rollout.Snapshot{}, Point{}, nil)
 		return st
 	}
 	seen := d.Live.Snapshot()
@@ -37,7 +37,7 @@ func (d *Desk) status() Status {
 		st.Weights = seen.Weights
 	}
 	st.Traffic, st.Health, st.Problems = total, seen.Health, d.Live.Problems()
-	st.Releases = releaseStatuses(s, seen, points)
+	st.Releases = releaseStatuses(s, seen, total, points)
 	if d.Burn != nil {
 		st.Burn = d.Burn(st.At)
 	}
@@ -45,7 +45,7 @@ func (d *Desk) status() Status {
 }
 
 // releaseStatuses lists the releases that run or are wanted: stable, candidate, warm, and those on their way out.
-func releaseStatuses(s rollout.State, seen rollout.Snapshot, points map[string]Point) []ReleaseStatus {
+func releaseStatuses(s rollout.State, seen rollout.Snapshot, total Point, points map[string]Point) []ReleaseStatus {
 	want := rollout.Wanted(s)
 	versions := map[string]bool{}
 	for v := range want.Instances {
@@ -60,6 +60,9 @@ func releaseStatuses(s rollout.State, seen rollout.Snapshot, points map[string]P
 	out := []ReleaseStatus{}
 	for v := range versions {
 		ready, _ := seen.Count(v)
+		if _, known := points[v]; !known && points != nil {
+			points[v] = Point{At: total.At, Measured: total.Measured}
+		}
 		out = append(out, ReleaseStatus{
 			Version: v, Role: role(s, v), Weight: seen.Weights[v], Ready: ready, Wanted: want.Instances[v],
 			Restarts: restarts[v], Traffic: points[v],

@@ -31,7 +31,7 @@ func hasRecovery(s State) string {
 	case s.Recovery:
 		return ""
 	case s.RecoveryOf != "":
-		return "the backups that are known here are those of " + s.RecoveryOf + ": 0 goes back there"
+		return "those of " + s.RecoveryOf + " are known, 0 goes back there"
 	}
 	return "backups cannot be looked at from here"
 }

@@ -103,7 +103,7 @@ func (p *Cluster) Draw(r widget.Region, c Context) {
 		return
 	}
 	below := min(max(len(c.Snap.Cluster.Nodes)+3, 4), r.H/4)
-	scalers := min(3+2*max(len(c.Snap.Cluster.Scalers), 1), r.H/3)
+	scalers := min(3+2*max(len(c.Snap.Cluster.Scalers), 1), r.H/4)
 	for i, part := range stack(r, r.H-below-scalers, below, scalers) {
 		draw[i](part, c)
 	}
@@ -153,12 +153,13 @@ func eventColumns(rows []*console.ClusterEvent) []widget.Column {
 	}
 }
 
-// wholeLines is how many lines of the event under the cursor are shown below the list.
-const wholeLines = 3
-
 // drawWhole draws all of the event under the cursor at the lower edge, and returns the room that is left above it.
 func (p *Cluster) drawWhole(in widget.Region, c Context) widget.Region {
-	if len(p.rows) == 0 || p.focus != eventsPanel || in.H < 2*wholeLines+2 {
+	wholeLines := 2
+	if in.H >= 14 {
+		wholeLines = 3
+	}
+	if len(p.rows) == 0 || p.focus != eventsPanel || in.H < 6 {
 		return in
 	}
 	p.events.Cursor = min(max(p.events.Cursor, 0), len(p.rows)-1)

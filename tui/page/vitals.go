@@ -186,7 +186,7 @@ func drawBurn(r widget.Region, c Context) {
 // unmeasured says why there is no number.
 func unmeasured(c Context) string {
 	if c.Snap.Status.Platform == "kubernetes" {
-		return "pods are asked for their metrics during rollouts"
+		return "is measured during rollouts"
 	}
 	return "nothing measured yet"
 }

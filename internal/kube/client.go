@@ -21,11 +21,13 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/pager"
 
 	"github.com/covetpy/covet/ops/console"
 )
@@ -122,6 +124,17 @@ func (c *client) create(ctx context.Context, r schema.GroupVersionResource, o ru
 // list reads every object of a kind.
 func (c *client) list(ctx context.Context, r schema.GroupVersionResource, into runtime.Object) error {
 	return patiently(ctx, patience, func(ctx context.Context) error { return c.typed.Get().AbsPath(c.path(r)...).Do(ctx).Into(into) })
+}
+
+// everything reads all of a kind, page by page; anew where a page's token has expired.
+func (c *client) everything(ctx context.Context, r schema.GroupVersionResource, labels string) ([]unstructured.Unstructured, error) {
+	var out []unstructured.Unstructured
+	pages := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return c.on(r).List(ctx, o) })
+	err := pages.EachListItem(ctx, metav1.ListOptions{LabelSelector: labels}, func(o runtime.Object) error {
+		out = append(out, *o.(*unstructured.Unstructured))
+		return nil
+	})
+	return out, err
 }
 
 // warnings collects what the API server warns of, each once.

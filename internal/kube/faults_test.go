@@ -27,7 +27,8 @@ import (
 // fault is what happens to one request to the API server.
 type fault struct {
 	delay  time.Duration
-	status int  // answered instead of being passed on
+	status int // answered instead of being passed on
+	reason string
 	lost   bool // passed on, and the answer is lost
 	cut    bool // nothing gets through
 }
@@ -102,7 +103,7 @@ func (l *badLine) serve(proxy http.Handler, rw http.ResponseWriter, r *http.Requ
 			rw.Header().Set("Retry-After", "1")
 		}
 		rw.WriteHeader(f.status)
-		fmt.Fprintf(rw, `{"kind":"Status","apiVersion":"v1","status":"Failure","code":%d,"reason":"","message":"a fault of the test"}`, f.status)
+		fmt.Fprintf(rw, `{"kind":"Status","apiVersion":"v1","status":"Failure","code":%d,"reason":%q,"message":"a fault of the test"}`, f.status, f.reason)
 		return
 	case f.lost:
 		lost := httptest.NewRecorder()

@@ -221,6 +221,9 @@ func (r *logReader) stream(ctx context.Context, pod *pod, follow bool, since tim
 		text, err := in.ReadString('\n')
 		if text != "" {
 			l := parseLine(strings.TrimRight(text, "\r\n"))
+			if strings.HasPrefix(l.Text, nodeLostIt) {
+				l.Text = "the node does not keep this log any more: " + l.Text
+			}
 			l.Release, l.Instance, l.Stream = version, pod.name, "stdout"
 			if l.Seq > r.after && !give(l) {
 				return nil
@@ -234,6 +237,9 @@ func (r *logReader) stream(ctx context.Context, pod *pod, follow bool, since tim
 		}
 	}
 }
+
+// nodeLostIt begins what a kubelet writes in place of a log that it has thrown away, as if the program had written it.
+const nodeLostIt = "unable to retrieve container logs for "
 
 // parseLine parts a line from the time that the kubelet wrote before it. Its number is that time.
 func parseLine(text string) console.LogLine {

@@ -31,11 +31,11 @@ func (c *client) rivalsOf(ctx context.Context, deployment string) []string {
 	var asking sync.WaitGroup
 	for i, r := range rivals {
 		asking.Go(func() {
-			list, err := c.on(r.gvr).List(ctx, metav1.ListOptions{Limit: 500})
+			all, err := c.everything(ctx, r.gvr, "")
 			if err != nil {
 				return
 			}
-			for _, o := range list.Items {
+			for _, o := range all {
 				kind, _, _ := unstructured.NestedString(o.Object, "spec", r.ref, "kind")
 				name, _, _ := unstructured.NestedString(o.Object, "spec", r.ref, "name")
 				if kind == "Deployment" && name == deployment {

@@ -97,15 +97,15 @@ func (s *stage) find(ctx context.Context) (object, error) {
 		}
 		return o, nil
 	}
-	var list *unstructured.UnstructuredList
+	var list []unstructured.Unstructured
 	err := s.ask(ctx, func(ctx context.Context) (err error) {
-		list, err = s.client.on(deployments).List(ctx, metav1.ListOptions{Limit: 500, LabelSelector: "!" + labelKind})
+		list, err = s.client.everything(ctx, deployments, "!"+labelKind)
 		return err
 	})
 	if err != nil {
 		return nil, inWords("list the Deployments of namespace "+s.at.Namespace, err)
 	}
-	return s.only(ctx, list.Items)
+	return s.only(ctx, list)
 }
 
 // only is the one Deployment that can be meant.

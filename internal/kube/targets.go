@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/covetpy/covet/ops/console"
 )
@@ -93,12 +92,12 @@ func (c *client) places(ctx context.Context, t *console.Targets) {
 		}
 	})
 	asking.Go(func() {
-		all, err := c.on(deployments).List(ctx, metav1.ListOptions{Limit: 500, LabelSelector: "!" + labelKind})
+		all, err := c.everything(ctx, deployments, "!"+labelKind)
 		if err != nil {
 			hidden[1] = fmt.Sprintf("The services cannot be listed: %s.", plainly(err))
 			return
 		}
-		for _, o := range all.Items {
+		for _, o := range all {
 			t.Services = append(t.Services, o.GetName())
 		}
 	})

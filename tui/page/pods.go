@@ -111,7 +111,7 @@ func (p *Pods) nothing(c Context) string {
 }
 
 func podColumns(rows []*console.Pod) []widget.Column {
-	name, release, state, node, reason := 8, 7, 10, 4, 6
+	name, release, state, node, reason := 8, 7, 11, 4, 6 // "! not ready"
 	for _, p := range rows {
 		reason = max(reason, widget.Width(p.Reason))
 		name, release = max(name, widget.Width(p.Name)), max(release, widget.Width(p.Release))

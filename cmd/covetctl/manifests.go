@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/covetpy/covet/internal/backupcmd"
 	"github.com/covetpy/covet/internal/manifests"
 	"github.com/covetpy/covet/internal/render"
 	"github.com/covetpy/covet/ops/console"
@@ -109,7 +110,7 @@ func (a *app) manifestSettings(f manifestFlags) (manifests.Settings, []string, e
 		}
 		src.Overrides[strings.TrimSpace(name)] = value
 	}
-	cfg, report, err := server.Load(src)
+	cfg, report, certificate, err := loadForPods(src)
 	if err != nil {
 		return manifests.Settings{}, nil, err
 	}
@@ -121,7 +122,11 @@ func (a *app) manifestSettings(f manifestFlags) (manifests.Settings, []string, e
 	own.Service, own.Port, own.MetricsPort, own.Config, own.Egress = s.Service, s.Port, s.MetricsPort, s.Config, s.Egress
 	own.Drain, own.Shutdown, own.Secrets = s.Drain, s.Shutdown, append(s.Secrets, f.secrets...)
 	own.Egress = manifests.WithUsualPorts(own.Egress, f.secrets)
-	own.Namespace = a.flags.cluster.namespace
+	own.Namespace, own.TLS = a.flags.cluster.namespace, certificate
+	if certificate.Cert != "" {
+		own.Config["TLS_CERT_FILE"], own.Config["TLS_KEY_FILE"] = certificate.Cert, certificate.Key
+		notes = append(notes, fmt.Sprintf("the pods take their certificate from the Secret %s of type kubernetes.io/tls, and speak HTTPS alone: what stands before them must as well", certificate.Secret(own.Service)))
+	}
 	if own.Version == "" {
 		own.Version = s.Version
 	}
@@ -133,9 +138,47 @@ func (a *app) manifestSettings(f manifestFlags) (manifests.Settings, []string, e
 	return own, notes, nil
 }
 
+// loadForPods reads a configuration as covetd reads it, but for the certificate, which is where the pods run and not here.
+func loadForPods(src server.Sources) (server.Config, server.Report, manifests.TLS, error) {
+	src.Settings = podSettings()
+	cfg, report, err := server.Load(src)
+	var tls manifests.TLS
+	for _, v := range report {
+		switch v.Name {
+		case "TLS_CERT_FILE":
+			tls.Cert = v.Value
+		case "TLS_KEY_FILE":
+			tls.Key = v.Value
+		}
+	}
+	if tls.Cert == "" || tls.Key == "" {
+		return cfg, report, manifests.TLS{}, err
+	}
+	src.Overrides["TLS_CERT_FILE"], src.Overrides["TLS_KEY_FILE"] = "", ""
+	cfg, report, err = server.Load(src)
+	return cfg, report, tls, err
+}
+
+// podSettings are the settings that covetd has beside its runtime's.
+func podSettings() []server.Setting {
+	out := []server.Setting{{Name: "ROLES", Set: func(v string) error {
+		_, err := console.ParseRolesText(v)
+		return err
+	}}}
+	for _, s := range backupcmd.Settings() {
+		if s.Name == "S3_REGION" {
+			continue // the runtime's own
+		}
+		out = append(out, server.Setting{Name: s.Name, Help: s.Help, Example: s.Example, Secret: s.Secret, Set: func(v string) error {
+			return s.Set(&backupcmd.Config{}, v)
+		}})
+	}
+	return out
+}
+
 // environ are the settings of covetd's that the environment of this command has.
 func (a *app) environ() []string {
-	_, report, _ := server.Load(server.Sources{}) // for the names alone: with no source there is no fault that matters
+	_, report, _ := server.Load(server.Sources{Settings: podSettings()}) // for the names alone: with no source there is no fault that matters
 	var out []string
 	for _, v := range report {
 		for _, name := range []string{v.Name, v.Name + "_FILE"} {

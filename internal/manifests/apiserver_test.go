@@ -2,7 +2,9 @@ package manifests_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,6 +29,16 @@ func TestAPIServerTakesThem(t *testing.T) {
 	for name, change := range map[string]func(*manifests.Settings){
 		"ingress": func(*manifests.Settings) {},
 		"route":   func(s *manifests.Settings) { s.Gateway, s.IngressClass = "infra/public", "" },
+		"tls": func(s *manifests.Settings) {
+			s.TLS = manifests.TLS{Cert: "/etc/covet/tls/own.crt", Key: "/etc/covet/tls/own.key"}
+		},
+		"long": func(s *manifests.Settings) {
+			s.Service = "s" + strings.Repeat("-ab", 16)
+			s.Config["APP_ENV"] = `A="x": {y} # no, $(HOME) $$ ü€😀`
+			for i := range 300 {
+				s.Config[fmt.Sprintf("KEY_%d", i)] = strings.Repeat("v", 100)
+			}
+		},
 		"least": func(s *manifests.Settings) {
 			*s = manifests.Settings{Service: "a", Image: "a", Port: 8000, Replicas: 1, Shutdown: time.Second}
 		},

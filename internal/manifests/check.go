@@ -3,6 +3,7 @@ package manifests
 import (
 	"fmt"
 	"net/url"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -60,6 +61,9 @@ func (s Settings) sizeFaults() []string {
 		if !quantity.MatchString(q) {
 			out = append(out, fmt.Sprintf("%s %q is no quantity of Kubernetes: 250m, 256Mi", name, q))
 		}
+	}
+	if t := s.TLS; t.Cert != "" && (!path.IsAbs(t.Cert) || path.Dir(t.Cert) != path.Dir(t.Key) || t.Cert == t.Key || t.Dir() == "/") {
+		out = append(out, fmt.Sprintf("TLS_CERT_FILE %s and TLS_KEY_FILE %s: in a pod they are two files of one folder, where the Secret is mounted: /etc/covet/tls/tls.crt and tls.key", t.Cert, t.Key))
 	}
 	if s.MetricsPort == s.Port {
 		out = append(out, fmt.Sprintf("PROMETHEUS_PORT and PORT are both %d", s.Port))

@@ -38,6 +38,7 @@ func FromConfig(cfg server.Config, report server.Report) (Settings, []string, er
 		}
 	}
 	notes := s.take(report)
+	s.Egress = withPorts(s.Egress, s.Config["COVET_S3_ENDPOINT"])
 	for _, v := range []server.Secret{cfg.Data.DatabaseURL, cfg.Security.RedisURL, cfg.Data.RedisCacheURL, cfg.Data.RedisSessionURL} {
 		if u, err := url.Parse(v.Reveal()); err == nil && local(u.Hostname()) {
 			notes = append(notes, fmt.Sprintf("a secret address of this configuration points to %s, which in a pod is the pod itself", u.Hostname()))
@@ -103,7 +104,6 @@ func ports(cfg server.Config) []int {
 	if cfg.Notices.SMTPHost != "" {
 		out = append(out, cfg.Notices.SMTPPort)
 	}
-	usual := map[string]int{"postgres": 5432, "postgresql": 5432, "redis": 6379, "rediss": 6379, "http": 80, "https": 443}
 	all := []string{
 		cfg.Data.DatabaseURL.Reveal(), cfg.Security.RedisURL.Reveal(), cfg.Data.RedisCacheURL.Reveal(), cfg.Data.RedisSessionURL.Reveal(),
 		cfg.Notices.WebhookURL.Reveal(), cfg.Observe.TracesEndpoint,
@@ -111,6 +111,12 @@ func ports(cfg server.Config) []int {
 	for _, r := range cfg.Data.ReplicaURLs {
 		all = append(all, r.Reveal())
 	}
+	return withPorts(out, all...)
+}
+
+// withPorts adds the ports of addresses.
+func withPorts(out []int, all ...string) []int {
+	usual := map[string]int{"postgres": 5432, "postgresql": 5432, "redis": 6379, "rediss": 6379, "http": 80, "https": 443}
 	for _, a := range all {
 		u, err := url.Parse(a)
 		if err != nil || u.Hostname() == "" {

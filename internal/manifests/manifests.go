@@ -42,12 +42,29 @@ type Settings struct {
 	Template bool              // write a template of the Secret too: applied as it is, it would empty the real one
 	Egress   []int             // TCP ports that the service calls
 
+	TLS TLS // what the public listener's certificate is read from
+
 	Host         string // public host name; empty: no route from outside
 	IngressClass string // an Ingress of this class
 	Gateway      string // or an HTTPRoute of this Gateway: name, or namespace/name
 
 	CPU, Memory, MemoryLimit string // as Kubernetes writes quantities
 }
+
+// TLS are the files of a certificate, in a pod; empty: the pods speak plain HTTP.
+type TLS struct{ Cert, Key string }
+
+// Secret is the name of the Secret that holds them.
+func (TLS) Secret(service string) string { return service + "-pod-tls" }
+
+// Dir is the folder of both.
+func (t TLS) Dir() string { return path.Dir(t.Cert) }
+
+// CertFile and KeyFile are their names in it.
+func (t TLS) CertFile() string { return path.Base(t.Cert) }
+
+// KeyFile is the private key's.
+func (t TLS) KeyFile() string { return path.Base(t.Key) }
 
 // HPA bounds the autoscaler; a Max of 0 means none.
 type HPA struct{ Min, Max, CPU int }

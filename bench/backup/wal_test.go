@@ -94,7 +94,7 @@ func (a *arena) log() {
 	names := a.ready()
 	fmt.Printf("# %d WAL segments wait\n", len(names))
 	for _, t := range a.tools {
-		if t.push == "" || t.out {
+		if t.push == "" || t.baseOnly || t.out {
 			continue
 		}
 		a.drain(t, names)
@@ -219,14 +219,14 @@ func (a *arena) ones(t *tool, names []string) {
 	for _, name := range names {
 		path := filepath.Join("pg_wal", name)
 		if t.fetch != "" {
-			if r, ok := t.take(a, strings.NewReplacer("%f", name, "%p", filepath.Join(a.dir, "fetched")).Replace(t.fetch)); ok {
+			if r, ok := t.time(a, strings.NewReplacer("%f", name, "%p", filepath.Join(a.dir, "fetched")).Replace(t.fetch)); ok {
 				t.perG = append(t.perG, r.wall)
 			}
 		}
 		if err := removeFrom(a.s3.Path(t.bucket, ""), name); err != nil {
 			a.b.Fatal(err)
 		}
-		if r, ok := t.take(a, strings.ReplaceAll(t.push, "%p", path)); ok {
+		if r, ok := t.time(a, strings.ReplaceAll(t.push, "%p", path)); ok {
 			t.perPush = append(t.perPush, r.wall)
 		}
 	}

@@ -318,15 +318,20 @@ func (a *arena) replays() {
 	folder := filepath.Join(a.dir, "copies")
 	must(a.b, a.command("mkdir -p "+folder+" && cp pg_wal/0* "+folder))
 	contenders := []*tool{{name: "cp", restore: ours.restore, fetch: "cp " + folder + "/%f %p", results: map[string]result{}}}
+	filled := map[string]bool{}
 	for _, t := range a.tools {
 		if t.fetch == "" && t.replay == "" || t.out {
 			continue
 		}
 		for _, name := range since {
+			if filled[t.bucket] { // by the same tool in its other way
+				break
+			}
 			if !a.try(t, strings.ReplaceAll(t.push, "%p", "pg_wal/"+name)) {
 				break
 			}
 		}
+		filled[t.bucket] = true
 		contenders = append(contenders, &tool{name: t.name, restore: ours.restore, fetch: cmp.Or(t.replay, t.fetch), results: map[string]result{}})
 	}
 	for range 2 { // the quicker of two: whoever comes first finds colder caches

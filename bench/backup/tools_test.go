@@ -125,7 +125,8 @@ func (a *arena) barman() []*tool {
 	t := &tool{name: "barman_cloud", bucket: a.s3.Bucket(a.b)}
 	where := fmt.Sprintf(" --endpoint-url %s s3://%s bench ", a.s3.Endpoint, t.bucket)
 	t.full = fmt.Sprintf("barman-cloud-backup -h 127.0.0.1 -p %d -U postgres --immediate-checkpoint", a.pg.Port) + where
-	t.restore = "barman-cloud-restore" + where + "last {DIR}"
+	newest := "$(barman-cloud-backup-list" + where + "| awk '/^2/ {print $1}' | sort | tail -n 1)" // "last" is not known to every version
+	t.restore = "barman-cloud-restore" + where + newest + " {DIR}"
 	t.push = "barman-cloud-wal-archive -z" + where + "%p"
 	t.fetch = "barman-cloud-wal-restore" + where + "%f %p"
 	return []*tool{t}

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -28,7 +29,9 @@ type Server struct {
 	Port     int
 	CAFile   string // of a server with TLS: the PEM file to trust
 	root     string
+	options  []string // of the program, besides those that all have
 	cmd      *exec.Cmd
+	down     func()
 }
 
 // Start runs a server until the test ends.
@@ -73,6 +76,7 @@ func SecretOf(account string) string { return account + "-secret" }
 // run starts the program, and waits until it answers.
 func (s *Server) run(tb testing.TB, more ...string) {
 	tb.Helper()
+	s.options = more
 	bin := binary(tb)
 	args := append([]string{"--port", fmt.Sprintf("127.0.0.1:%d", s.Port), "--access", AccessKey, "--secret", SecretKey, "--quiet", "--keep-alive"}, more...)
 	s.cmd = exec.Command(bin, append(args, "posix", s.root)...)
@@ -98,13 +102,23 @@ func (s *Server) run(tb testing.TB, more ...string) {
 	if err := <-started; err != nil {
 		tb.Fatalf("start %s: %v", bin, err)
 	}
-	tb.Cleanup(func() {
+	s.down = sync.OnceFunc(func() {
 		_ = s.cmd.Process.Kill() // fails only where it has died already
 		<-ended
 		close(stop)
 		_ = log.Close()
 	})
+	tb.Cleanup(s.down)
 	s.wait(tb, log.Name())
+}
+
+// Halt ends the server until Resume.
+func (s *Server) Halt() { s.down() }
+
+// Resume starts a server that was halted, at the same address with the same objects.
+func (s *Server) Resume(tb testing.TB) {
+	tb.Helper()
+	s.run(tb, s.options...)
 }
 
 // wait returns when the server answers.

@@ -106,13 +106,16 @@ func (c Cluster) expireBackups(ctx context.Context, e *Expiry, now time.Time, dr
 	return keep, nil
 }
 
-// tidy removes what only belonged to backups that are gone.
+// tidy removes what only belonged to backups that are gone, or that died.
 func (c Cluster) tidy(ctx context.Context, keep []Head, now time.Time, dryRun bool) error {
 	if dryRun {
 		return nil
 	}
 	if err := c.dropVerified(ctx, keep); err != nil {
 		return fmt.Errorf("expire verifications: %w", err)
+	}
+	if err := c.dropDeadLocks(ctx, now); err != nil {
+		return fmt.Errorf("expire locks: %w", err)
 	}
 	if s, ok := c.Store.(Sweeper); ok {
 		if err := s.Sweep(ctx, now.Add(-48*time.Hour)); err != nil {

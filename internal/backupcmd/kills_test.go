@@ -67,17 +67,26 @@ func (v *victims) lifetime(args ...string) time.Duration {
 	return time.Since(began)
 }
 
-// kill starts a command and kills it at some moment of its life. It says when, and whether that was before its end.
-func (v *victims) kill(life time.Duration, args ...string) (at time.Duration, killed bool) {
+// kill starts a command and kills it at some moment of its life. It says when, and whether that was before its end; where it
+// wasn't, the life is known to be shorter.
+func (v *victims) kill(life *time.Duration, args ...string) (at time.Duration, killed bool) {
 	v.t.Helper()
-	at = rand.N(life)
+	at = rand.N(*life)
 	cmd := v.command(args...)
+	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		v.t.Fatal(err)
 	}
-	time.Sleep(at)
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case <-ended:
+		*life = time.Since(began)
+		return at, false
+	case <-time.After(at):
+	}
 	_ = cmd.Process.Signal(syscall.SIGKILL) // it may have ended
-	return at, cmd.Wait() != nil
+	return at, <-ended != nil
 }
 
 // path is where the S3 server keeps what the repository has under a key.
@@ -108,7 +117,7 @@ func (v *victims) backups(t *testing.T) {
 	want, killed := 1, 0
 	for i := range v.n {
 		v.pg.Exec(fmt.Sprintf("UPDATE filler SET t = md5(t) WHERE part = %d", i%100))
-		at, yes := v.kill(life, args...)
+		at, yes := v.kill(&life, args...)
 		if yes {
 			killed++
 		}
@@ -160,7 +169,7 @@ func (v *victims) pushes(t *testing.T) {
 	path := v.pg.Dir + "/pg_wal/" + name
 	life, killed := 300*time.Millisecond, 0
 	for range v.n {
-		if _, yes := v.kill(life, "wal", "push", path, "--ahead", "0"); yes {
+		if _, yes := v.kill(&life, "wal", "push", path, "--ahead", "0"); yes {
 			killed++
 		}
 	}
@@ -191,7 +200,7 @@ func (v *victims) restores(t *testing.T) {
 	killed := 0
 	for range v.n {
 		dir := dataDir(t)
-		at, yes := v.kill(life, args(dir)...)
+		at, yes := v.kill(&life, args(dir)...)
 		if yes {
 			killed++
 			_, errs, code := v.try(args(dir)...)
@@ -225,12 +234,15 @@ func (v *victims) undumps(t *testing.T) {
 	killed := 0
 	for i := range v.n {
 		to := fmt.Sprintf("copy_%d", i)
-		at, yes := v.kill(life, restore(to)...)
+		at, yes := v.kill(&life, restore(to)...)
 		if !yes {
 			continue
 		}
 		killed++
 		_, errs, code := v.try(restore(to)...)
+		if strings.Contains(errs, "make database "+to) { // the server was making it still when the next run looked
+			_, errs, code = v.try(restore(to)...)
+		}
 		rows, err := exec.Command(filepath.Join(pgtest.Bin(t), "psql"), "-At", "-d", strings.Replace(shop, "/shop?", "/"+to+"?", 1), "-c", "SELECT count(*) FROM goods").CombinedOutput()
 		if got := strings.TrimSpace(string(rows)); code != 0 && !strings.Contains(errs, "already") || got != "300000" {
 			t.Errorf("killed after %s of %s: again: exit %d, %s; the table has %s (%v)", at, life, code, errs, got, err)
@@ -250,7 +262,7 @@ func (v *victims) drills(t *testing.T) {
 	life := v.lifetime(args...)
 	killed := 0
 	for range v.n {
-		if _, yes := v.kill(life, args...); yes {
+		if _, yes := v.kill(&life, args...); yes {
 			killed++
 		}
 	}
@@ -282,7 +294,7 @@ func (v *victims) expiries(t *testing.T) {
 		c := v.on(t)
 		c.repo = "s3://" + to + "/prod"
 		c.env = append(append([]string{}, v.env...), "COVET_REPO="+c.repo)
-		at, yes := c.kill(life, "backup", "expire", "--keep", "1")
+		at, yes := c.kill(&life, "backup", "expire", "--keep", "1")
 		if yes {
 			killed++
 		}
@@ -300,11 +312,12 @@ func (v *victims) receives(t *testing.T) {
 	v = v.on(t)
 	v.pg.Exec("ALTER SYSTEM SET archive_command = 'false'", "SELECT pg_reload_conf()")
 	args := []string{"wal", "receive", "--every", "100ms", "--database-url", v.pg.DSN()}
-	v.kill(2*time.Second, args...)
+	life := 2 * time.Second // it ends only when it is killed
+	v.kill(&life, args...)
 	for i := range v.n {
 		v.marks.add(1)
 		v.pg.Exec(fmt.Sprintf("UPDATE filler SET t = md5(t) WHERE part = %d", i%100))
-		v.kill(2*time.Second, args...)
+		v.kill(&life, args...)
 		if i%3 == 0 {
 			v.pg.Exec("SELECT pg_switch_wal()")
 		}

@@ -98,7 +98,7 @@ func (l *heldLock) release(ctx context.Context) error {
 }
 
 // dropDeadLocks removes the locks of backups that died.
-func (c Cluster) dropDeadLocks(ctx context.Context, now time.Time) error {
+func (c Cluster) dropDeadLocks(ctx context.Context, e *Expiry, now time.Time) error {
 	var dead []string
 	for o, err := range c.Store.List(ctx, c.key("locks")+"/") {
 		if err != nil {
@@ -108,7 +108,7 @@ func (c Cluster) dropDeadLocks(ctx context.Context, now time.Time) error {
 			dead = append(dead, o.Key)
 		}
 	}
-	return c.Store.Delete(ctx, dead...)
+	return c.remove(ctx, e, dead)
 }
 
 // Locks lists the backups at work. now is the present time: older locks are dead and left out.

@@ -29,6 +29,7 @@ type Server struct {
 	Port     int
 	CAFile   string // of a server with TLS: the PEM file to trust
 	root     string
+	versions string   // where versions are kept; empty: nowhere
 	options  []string // of the program, besides those that all have
 	cmd      *exec.Cmd
 	down     func()
@@ -70,6 +71,15 @@ func StartAccounts(tb testing.TB, accounts ...string) *Server {
 	return s
 }
 
+// StartVersioned is Start for a server that keeps versions, as object lock needs.
+func StartVersioned(tb testing.TB) *Server {
+	tb.Helper()
+	s := &Server{Port: freePort(tb), root: tb.TempDir(), versions: tb.TempDir()}
+	s.Endpoint = fmt.Sprintf("http://127.0.0.1:%d", s.Port)
+	s.run(tb)
+	return s
+}
+
 // SecretOf is the secret key of an account.
 func SecretOf(account string) string { return account + "-secret" }
 
@@ -79,7 +89,11 @@ func (s *Server) run(tb testing.TB, more ...string) {
 	s.options = more
 	bin := binary(tb)
 	args := append([]string{"--port", fmt.Sprintf("127.0.0.1:%d", s.Port), "--access", AccessKey, "--secret", SecretKey, "--quiet", "--keep-alive"}, more...)
-	s.cmd = exec.Command(bin, append(args, "posix", s.root)...)
+	args = append(args, "posix")
+	if s.versions != "" {
+		args = append(args, "--versioning-dir", s.versions)
+	}
+	s.cmd = exec.Command(bin, append(args, s.root)...)
 	log, err := os.Create(filepath.Join(tb.TempDir(), "versitygw.log"))
 	if err != nil {
 		tb.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/http"
 	"sync"
@@ -36,6 +37,8 @@ type CheckResult struct {
 	Status    string  `json:"status"`
 	LatencyMS float64 `json:"latency_ms"`
 	Error     string  `json:"error,omitempty"`
+
+	cause string // Error without what strangers need not know
 }
 
 // HealthReport is the body of the health pages.
@@ -51,6 +54,7 @@ type HealthReport struct {
 type Health struct {
 	version string
 	phase   func() string // why the service is not ready whatever its checks say, or ""
+	log     *slog.Logger
 	mu      sync.Mutex
 	checks  []*check
 	round   *round // the newest, perhaps still running
@@ -59,7 +63,8 @@ type Health struct {
 // check is a registered check. busy stops a second run beside one that ignores its time-out.
 type check struct {
 	Check
-	busy atomic.Bool
+	busy   atomic.Bool
+	failed atomic.Bool // the last time
 }
 
 // round is one run of all checks. Everybody who asks meanwhile and for a second after gets its report.
@@ -116,11 +121,11 @@ func (h *Health) current() *round {
 	}
 	r := &round{done: make(chan struct{})}
 	h.round = r
-	go r.run(h.checks[:len(h.checks):len(h.checks)], h.version)
+	go r.run(h.checks[:len(h.checks):len(h.checks)], h.version, h.log)
 	return r
 }
 
-func (r *round) run(checks []*check, version string) {
+func (r *round) run(checks []*check, version string, log *slog.Logger) {
 	results := make([]CheckResult, len(checks))
 	var wg sync.WaitGroup
 	for i, c := range checks {
@@ -130,6 +135,7 @@ func (r *round) run(checks []*check, version string) {
 	report := HealthReport{Status: Healthy, Timestamp: time.Now().UTC(), Version: version, Checks: map[string]CheckResult{}}
 	for i, c := range checks {
 		report.Checks[c.Name] = results[i]
+		c.tell(log, results[i])
 		switch {
 		case results[i].Status == Healthy:
 		case c.Required:
@@ -166,9 +172,20 @@ func (c *check) run() CheckResult {
 		err = fmt.Errorf("no answer within %v", c.Timeout)
 	}
 	if err != nil {
-		result.Status, result.Error = Unhealthy, fmt.Sprintf("%.300s", err)
+		result.Status, result.Error, result.cause = Unhealthy, fmt.Sprintf("%.300s", err), cause(err)
 	}
 	return result
+}
+
+// tell logs a change, with all that is known of it.
+func (c *check) tell(log *slog.Logger, r CheckResult) {
+	switch failed := r.Status != Healthy; {
+	case !c.failed.CompareAndSwap(!failed, failed):
+	case failed:
+		log.Warn("a health check fails", "check", c.Name, "required", c.Required, "error", r.Error)
+	default:
+		log.Info("a health check works again", "check", c.Name)
+	}
 }
 
 // safely runs the check; one that panics has failed, and must not take the service with it.
@@ -187,7 +204,7 @@ func (h *Health) live(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (h *Health) ready(w http.ResponseWriter, r *http.Request) {
-	report := h.Ready(r.Context())
+	report := h.Ready(r.Context()).forStrangers()
 	status := http.StatusOK
 	if report.Status == Unhealthy {
 		status = http.StatusServiceUnavailable

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,7 +13,7 @@ import (
 )
 
 func newTestHealth(checks ...Check) *Health {
-	h := &Health{version: "v1", phase: func() string { return "" }}
+	h := &Health{version: "v1", phase: func() string { return "" }, log: slog.New(slog.DiscardHandler)}
 	for _, c := range checks {
 		h.Register(c)
 	}

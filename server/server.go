@@ -109,7 +109,7 @@ func New(cfg Config, opts ...Option) (*Server, error) {
 		func() float64 { return float64(log.sink.lost.Load()) },
 		func() float64 { return s.flight.bytes(0) },
 		func() float64 { return s.flight.bytes(1) })
-	s.health = &Health{version: cfg.Version, phase: s.phase}
+	s.health = &Health{version: cfg.Version, phase: s.phase, log: log.logger("health")}
 	s.responses.New = func() any {
 		w := &response{server: s}
 		s.flight.assign(w)

@@ -100,7 +100,8 @@ func (a *arena) turn(t *tool) {
 		}
 		if time.Now().After(deadline) {
 			log := a.pg.Log()
-			t.fail(t.push, errors.New("it doesn't archive"), []byte(log[max(0, len(log)-300):]))
+			stat := a.pg.One("SELECT pg_stat_archiver::text FROM pg_stat_archiver")
+			t.fail(t.push, errors.New("it doesn't archive "+last+" but "+stat), []byte(log[max(0, len(log)-300):]))
 			return
 		}
 	}
@@ -116,8 +117,9 @@ func (a *arena) fullBackups() {
 			continue
 		}
 		a.turn(t)
+		before := a.storedBy(t)
 		t.measure(a, "full", t.full)
-		t.stored = a.storedBy(t)
+		t.stored = a.storedBy(t) - before
 	}
 	a.report("backup_full", "full", func(t *tool) string { return fmt.Sprintf(" stored_mb=%d", t.stored/1_000_000) })
 }

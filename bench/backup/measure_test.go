@@ -38,7 +38,7 @@ func watchPeak(group int) (stop func() int64) {
 			case <-done:
 				peak <- most
 				return
-			case <-time.After(10 * time.Millisecond):
+			case <-time.After(30 * time.Millisecond):
 			}
 		}
 	}()
@@ -65,15 +65,14 @@ func residentPeak(pid int) int64 {
 func treeSize(b *testing.B, dir string) (size int64) {
 	b.Helper()
 	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
+		if err == nil && !d.IsDir() {
+			var info fs.FileInfo
+			if info, err = d.Info(); err == nil {
+				size += info.Size()
+			}
 		}
-		info, err := d.Info()
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
-		}
-		if err == nil {
-			size += info.Size()
 		}
 		return err
 	})

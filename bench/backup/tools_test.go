@@ -23,7 +23,7 @@ type tool struct {
 	replay        string // restore_command where it must know the server's directory, {DIR}; empty: fetch
 	configures    bool   // its restore writes the recovery settings
 	daemon        string // runs while push is measured
-	walOnly       bool   // another way of archiving of a tool that is there already
+	baseOnly      bool   // it archives as another, for which that is measured
 	out           bool   // failed, and left out from then on
 	stored        int64
 	results       map[string]result
@@ -61,15 +61,20 @@ func (a *arena) ours() []*tool {
 	copyFile(a.b, os.Getenv("COVET_BIN")+"/covetctl", bin)
 	t := &tool{name: "covet", bucket: a.s3.Bucket(a.b), configures: true}
 	repo := " --repo s3://" + t.bucket
-	t.full = bin + " backup run --full --wait-wal 60s --database-url '" + a.pg.DSN() + "'" + repo
-	t.again = bin + " backup run --wait-wal 60s --database-url '" + a.pg.DSN() + "'" + repo
+	run := bin + " backup run --wait-wal 60s --database-url '" + a.pg.DSN() + "'"
+	t.again = run + " --pgdata " + a.pg.Dir + repo
+	t.full = t.again + " --full"
 	t.restore = bin + " restore --archive off --to {DIR}" + repo
 	t.push = bin + " wal push %p" + repo
 	t.fetch = bin + " wal fetch %f %p" + repo
-	agent := &tool{name: "covet_agent", bucket: a.s3.Bucket(a.b), walOnly: true}
+	remote := &tool{name: "covet_remote", bucket: a.s3.Bucket(a.b), baseOnly: true}
+	repo = " --repo s3://" + remote.bucket
+	remote.again, remote.push = run+repo, bin+" wal push %p"+repo
+	remote.full = remote.again + " --full"
+	agent := &tool{name: "covet_agent", bucket: a.s3.Bucket(a.b)}
 	repo = " --repo s3://" + agent.bucket + " --agent " + filepath.Join(a.dir, "agent.sock")
 	agent.push, agent.daemon = bin+" wal push %p"+repo, "exec "+bin+" wal agent"+repo
-	return []*tool{t, agent}
+	return []*tool{t, agent, remote}
 }
 
 func (a *arena) backrest() []*tool {
@@ -107,7 +112,7 @@ spool-path=%[7]s/backrest-spool
 	t.restore = command + "--pg1-path={DIR} --archive-mode=off restore"
 	t.push, t.fetch = command+"archive-push %p", command+"archive-get %f %p"
 	t.replay = command + "--pg1-path={DIR} archive-get %f %p"
-	async := &tool{name: "pgbackrest_async", bucket: t.bucket, walOnly: true, prepare: t.prepare}
+	async := &tool{name: "pgbackrest_async", bucket: t.bucket, prepare: t.prepare}
 	command = "pgbackrest --config=" + a.write("pgbackrest-async.conf", base+"archive-async=y\n"+stanza) + " --stanza=bench "
 	async.push, async.replay = command+"archive-push %p", command+"--pg1-path={DIR} archive-get %f %p"
 	return []*tool{t, async}
@@ -120,7 +125,8 @@ func (a *arena) barman() []*tool {
 	t := &tool{name: "barman_cloud", bucket: a.s3.Bucket(a.b)}
 	where := fmt.Sprintf(" --endpoint-url %s s3://%s bench ", a.s3.Endpoint, t.bucket)
 	t.full = fmt.Sprintf("barman-cloud-backup -h 127.0.0.1 -p %d -U postgres --immediate-checkpoint", a.pg.Port) + where
-	t.restore = "barman-cloud-restore" + where + "last {DIR}"
+	newest := "$(barman-cloud-backup-list" + where + "| awk '/^2/ {print $1}' | sort | tail -n 1)" // "last" is not known to every version
+	t.restore = "barman-cloud-restore" + where + newest + " {DIR}"
 	t.push = "barman-cloud-wal-archive -z" + where + "%p"
 	t.fetch = "barman-cloud-wal-restore" + where + "%f %p"
 	return []*tool{t}
@@ -189,7 +195,7 @@ func (t *tool) fail(text string, err error, out []byte) {
 	fmt.Printf("# %s is left out: %s: %v: %s\n", t.name, text, err, strings.ReplaceAll(last[max(0, len(last)-400):], "\n", " | "))
 }
 
-// measure runs a command and keeps what it took.
+// measure runs a command, and keeps what it took.
 func (t *tool) measure(a *arena, key, text string) {
 	if t.out {
 		return
@@ -200,7 +206,14 @@ func (t *tool) measure(a *arena, key, text string) {
 	}
 }
 
-func (t *tool) take(a *arena, text string) (result, bool) {
+func (t *tool) take(a *arena, text string) (result, bool) { return t.run(a, text, watchPeak) }
+
+// time is take without the memory: looking for it would disturb what takes a moment only.
+func (t *tool) time(a *arena, text string) (result, bool) {
+	return t.run(a, text, func(int) func() int64 { return func() int64 { return 0 } })
+}
+
+func (t *tool) run(a *arena, text string, watch func(group int) (peak func() int64)) (result, bool) {
 	cmd := a.command(text)
 	cmd.SysProcAttr.Setpgid = true
 	var out bytes.Buffer
@@ -208,7 +221,7 @@ func (t *tool) take(a *arena, text string) (result, bool) {
 	began := nowSeconds()
 	err := cmd.Start()
 	if err == nil {
-		peak := watchPeak(cmd.Process.Pid)
+		peak := watch(cmd.Process.Pid)
 		err = cmd.Wait()
 		if rss := peak(); err == nil {
 			return result{wall: nowSeconds() - began, cpu: cpuOf(cmd.ProcessState), rss: rss}, true

@@ -94,7 +94,7 @@ func (a *arena) log() {
 	names := a.ready()
 	fmt.Printf("# %d WAL segments wait\n", len(names))
 	for _, t := range a.tools {
-		if t.push == "" || t.out {
+		if t.push == "" || t.baseOnly || t.out {
 			continue
 		}
 		a.drain(t, names)
@@ -219,14 +219,14 @@ func (a *arena) ones(t *tool, names []string) {
 	for _, name := range names {
 		path := filepath.Join("pg_wal", name)
 		if t.fetch != "" {
-			if r, ok := t.take(a, strings.NewReplacer("%f", name, "%p", filepath.Join(a.dir, "fetched")).Replace(t.fetch)); ok {
+			if r, ok := t.time(a, strings.NewReplacer("%f", name, "%p", filepath.Join(a.dir, "fetched")).Replace(t.fetch)); ok {
 				t.perG = append(t.perG, r.wall)
 			}
 		}
 		if err := removeFrom(a.s3.Path(t.bucket, ""), name); err != nil {
 			a.b.Fatal(err)
 		}
-		if r, ok := t.take(a, strings.ReplaceAll(t.push, "%p", path)); ok {
+		if r, ok := t.time(a, strings.ReplaceAll(t.push, "%p", path)); ok {
 			t.perPush = append(t.perPush, r.wall)
 		}
 	}
@@ -318,15 +318,20 @@ func (a *arena) replays() {
 	folder := filepath.Join(a.dir, "copies")
 	must(a.b, a.command("mkdir -p "+folder+" && cp pg_wal/0* "+folder))
 	contenders := []*tool{{name: "cp", restore: ours.restore, fetch: "cp " + folder + "/%f %p", results: map[string]result{}}}
+	filled := map[string]bool{}
 	for _, t := range a.tools {
 		if t.fetch == "" && t.replay == "" || t.out {
 			continue
 		}
 		for _, name := range since {
+			if filled[t.bucket] { // by the same tool in its other way
+				break
+			}
 			if !a.try(t, strings.ReplaceAll(t.push, "%p", "pg_wal/"+name)) {
 				break
 			}
 		}
+		filled[t.bucket] = true
 		contenders = append(contenders, &tool{name: t.name, restore: ours.restore, fetch: cmp.Or(t.replay, t.fetch), results: map[string]result{}})
 	}
 	for range 2 { // the quicker of two: whoever comes first finds colder caches

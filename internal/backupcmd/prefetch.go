@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -88,6 +89,7 @@ func (f *fetchFlags) prefetch(cmd *cobra.Command, dir string, size int64) error 
 	if size <= 0 {
 		return usage(errors.New("--segment-size must be positive"))
 	}
+	debug.SetGCPercent(25) // what it holds is used again and again, beside a server that needs the memory
 	id, err := f.walSystem("")
 	if err != nil {
 		return err

@@ -89,6 +89,7 @@ func (f *runFlags) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
+	debug.SetGCPercent(25) // nearly all of it is buffers that are used again and again: collecting costs nothing
 	debug.SetMemoryLimit(backupHeap)
 	ctx := cmd.Context()
 	repo, err := f.open(ctx)

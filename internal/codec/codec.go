@@ -41,9 +41,9 @@ const window = 256 << 10
 
 // zstdCodec makes its encoder and decoder on first use: an archive_command must start quickly.
 type zstdCodec struct {
-	level   zstd.EncoderLevel
-	encoder func() *zstd.Encoder
-	decoder func() *zstd.Decoder
+	level             zstd.EncoderLevel
+	encoder           func() *zstd.Encoder
+	decoder, trusting func() *zstd.Decoder
 }
 
 // Zstd returns the Zstandard codec. The level is that of the reference implementation; its nearest equal is used.
@@ -56,14 +56,19 @@ func Zstd(level int) backup.Codec {
 		}
 		return e
 	})
-	c.decoder = sync.OnceValue(func() *zstd.Decoder {
-		d, err := zstd.NewReader(nil, zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderMaxWindow(128<<20))
+	c.decoder, c.trusting = sync.OnceValue(newDecoder(false)), sync.OnceValue(newDecoder(true))
+	return c
+}
+
+// newDecoder returns a function that makes a decoder, which may leave checksums alone.
+func newDecoder(trusting bool) func() *zstd.Decoder {
+	return func() *zstd.Decoder {
+		d, err := zstd.NewReader(nil, zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderMaxWindow(128<<20), zstd.IgnoreChecksum(trusting))
 		if err != nil {
 			panic(err) // the options are constants
 		}
 		return d
-	})
-	return c
+	}
 }
 
 func (*zstdCodec) Name() string  { return "zstd" }
@@ -77,6 +82,11 @@ func (c *zstdCodec) Encode(dst, src []byte) ([]byte, error) {
 }
 
 func (c *zstdCodec) Decode(dst, src []byte) ([]byte, error) { return c.decoder().DecodeAll(src, dst) }
+
+// DecodeTrusting is Decode without looking at the frame's checksum.
+func (c *zstdCodec) DecodeTrusting(dst, src []byte) ([]byte, error) {
+	return c.trusting().DecodeAll(src, dst)
+}
 
 type lz4Codec struct{ writers, readers sync.Pool }
 

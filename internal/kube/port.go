@@ -251,7 +251,7 @@ func (p *Port) Ask(ctx context.Context, op console.Op, q console.Query, out any)
 	if err != nil {
 		return err
 	}
-	return convert(answer, out)
+	return console.Answer(answer, out)
 }
 
 // Do implements console.Port. What it leads to is carried out by whoever drives: the controller, or this program.
@@ -279,7 +279,7 @@ func (p *Port) Do(ctx context.Context, op console.Op, in, out any) error {
 		}
 		p.driver.wake(op == console.Rollback || op == console.AbortRollout)
 	}
-	return convert(answer, out)
+	return console.Answer(answer, out)
 }
 
 // after does what comes with a command beside what the driver does.
@@ -320,7 +320,7 @@ func (p *Port) resumeEnd(ctx context.Context, out any) error {
 	}
 	p.driver.wake(false)
 	s := p.state()
-	return convert(console.Ack{Seq: s.Seq, Message: fmt.Sprintf("%s is brought home to Deployment %s, and nothing else is left", s.Stable, p.at.Deployment)}, out)
+	return console.Answer(console.Ack{Seq: s.Seq, Message: fmt.Sprintf("%s is brought home to Deployment %s, and nothing else is left", s.Stable, p.at.Deployment)}, out)
 }
 
 // give gives a command to the desk; once more where the journal turned out to know better what runs.
@@ -396,20 +396,6 @@ func (p *Port) present() (*console.Desk, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.desk, p.replaced
-}
-
-func convert(answer, out any) error {
-	if out == nil {
-		return nil
-	}
-	raw, err := json.Marshal(answer)
-	if err != nil {
-		return fmt.Errorf("encode the answer: %w", err)
-	}
-	if err := json.Unmarshal(raw, out); err != nil {
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	return nil
 }
 
 // Verify implements console.Verifier: what a release needs must still be there.

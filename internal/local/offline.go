@@ -79,7 +79,7 @@ func (o *Offline) Ask(ctx context.Context, op console.Op, q console.Query, out a
 	if err != nil {
 		return err
 	}
-	return convert(answer, out)
+	return console.Answer(answer, out)
 }
 
 // Do implements console.Port.
@@ -92,7 +92,7 @@ func (o *Offline) Do(ctx context.Context, op console.Op, in, out any) error {
 	if err != nil {
 		return err
 	}
-	return convert(answer, out)
+	return console.Answer(answer, out)
 }
 
 // Watch implements console.Port: it yields what is there, and ends, since nothing more can come.
@@ -120,19 +120,4 @@ func (o *Offline) Logs(ctx context.Context, q console.LogQuery) iter.Seq2[consol
 				Hint: "start covetd, and say it again"})
 		}
 	}
-}
-
-// convert copies an answer into what the caller wants, by way of JSON as over the socket.
-func convert(answer, out any) error {
-	if out == nil {
-		return nil
-	}
-	raw, err := json.Marshal(answer)
-	if err != nil {
-		return fmt.Errorf("encode the answer: %w", err)
-	}
-	if err := json.Unmarshal(raw, out); err != nil {
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	return nil
 }

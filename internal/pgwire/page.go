@@ -8,32 +8,46 @@ import (
 
 const pageSize = backup.ChunkSize
 
+// lanes is how many of a page's sums are computed at once: as many as stay in registers.
+const lanes = 8
+
 // pageChecksum is the checksum of a page at its block number, as PostgreSQL's checksum_impl.h defines it: 32 interleaved
 // FNV-1a sums, with the page's own field taken as zero.
 func pageChecksum(page []byte, block uint32) uint16 {
-	const prime = 16777619
-	sums := checksumSeeds
-	for at := 0; at < pageSize; at += 4 * len(sums) {
-		row := page[at : at+4*len(sums) : at+4*len(sums)]
-		for i := range sums {
-			v := binary.LittleEndian.Uint32(row[4*i:])
-			if at == 0 && i == 2 { // pd_checksum is the lower half, at offset 8
-				v &= 0xffff0000
-			}
-			t := sums[i] ^ v
-			sums[i] = t*prime ^ t>>17
-		}
-	}
 	var sum uint32
-	for range 2 {
-		for i := range sums {
-			sums[i] = sums[i]*prime ^ sums[i]>>17
-		}
-	}
-	for _, s := range sums {
-		sum ^= s
+	for first := 0; first < len(checksumSeeds); first += lanes {
+		sum ^= laneSums(page, first)
 	}
 	return uint16((sum^block)%65535 + 1)
+}
+
+// laneSums is the exclusive or of some neighbouring sums of a page, the first of which is number first.
+func laneSums(page []byte, first int) uint32 {
+	s := [lanes]uint32(checksumSeeds[first:])
+	s0, s1, s2, s3, s4, s5, s6, s7 := s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]
+	le := binary.LittleEndian
+	for at := 4 * first; at < pageSize; at += 4 * len(checksumSeeds) {
+		row := page[at : at+4*lanes : at+4*lanes]
+		v2 := le.Uint32(row[8:])
+		if at == 0 { // pd_checksum is the lower half, at offset 8
+			v2 &= 0xffff0000
+		}
+		s0, s1 = fnv(s0, le.Uint32(row)), fnv(s1, le.Uint32(row[4:]))
+		s2, s3 = fnv(s2, v2), fnv(s3, le.Uint32(row[12:]))
+		s4, s5 = fnv(s4, le.Uint32(row[16:])), fnv(s5, le.Uint32(row[20:]))
+		s6, s7 = fnv(s6, le.Uint32(row[24:])), fnv(s7, le.Uint32(row[28:]))
+	}
+	var sum uint32
+	for _, v := range [lanes]uint32{s0, s1, s2, s3, s4, s5, s6, s7} {
+		sum ^= fnv(fnv(v, 0), 0)
+	}
+	return sum
+}
+
+// fnv is one round of a sum.
+func fnv(sum, v uint32) uint32 {
+	t := sum ^ v
+	return t*16777619 ^ t>>17
 }
 
 var checksumSeeds = [32]uint32{

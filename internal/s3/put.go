@@ -20,9 +20,9 @@ import (
 )
 
 // partSize is what one request carries. Longer objects go up in parts while they are still being produced, so that no
-// more than (partsInFlight+1) parts are in memory. 10,000 parts of it make the largest object 80 GB.
+// more than (partsInFlight+1) parts are in memory. 10,000 parts of it make the largest object 50 GB.
 const (
-	partSize      = 8 << 20
+	partSize      = 5 << 20
 	partsInFlight = 2
 )
 

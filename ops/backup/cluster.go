@@ -196,7 +196,7 @@ func (c Cluster) ReadUnit(m *Manifest, unit int, enc, dst []byte) ([]byte, error
 	if cap(dst) < int(u.Raw) {
 		dst = make([]byte, 0, u.Raw)
 	}
-	raw, err := codec.Decode(dst[:0:u.Raw], enc)
+	raw, err := decodeTrusting(codec, dst[:0:u.Raw], enc)
 	if err != nil {
 		return nil, damaged(where, err)
 	}

@@ -250,7 +250,7 @@ func (r *run) ensureWAL(ctx context.Context) error {
 	first, last := r.m.FirstSegment(), r.m.LastSegment()
 	size := r.m.SegmentSize
 	deadline := time.Now().Add(r.WaitWAL)
-	for {
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		missing, err := r.c.missing(ctx, first, last, size)
 		if err != nil {
 			return fmt.Errorf("look for the backup's WAL: %w", err)
@@ -265,7 +265,7 @@ func (r *run) ensureWAL(ctx context.Context) error {
 			break
 		}
 		select {
-		case <-time.After(250 * time.Millisecond):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

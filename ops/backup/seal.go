@@ -304,7 +304,7 @@ func (o opener) Decode(dst, src []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return codec.Decode(dst, body)
+	return decodeTrusting(codec, dst, body) // it is what was encrypted, to the bit
 }
 
 // walTag lets whoever archives, and can't decrypt, tell whether the same file is there already: a hash of the whole file

@@ -49,30 +49,27 @@ type Store interface {
 
 // ReadAll reads one whole object of at most limit bytes; a longer one is an error.
 func ReadAll(ctx context.Context, s Store, key string, limit int64) ([]byte, error) {
+	return readAll(ctx, s, key, limit, nil)
+}
+
+// readAll reads into buf's memory where the object fits.
+func readAll(ctx context.Context, s Store, key string, limit int64, buf []byte) ([]byte, error) {
 	r, err := s.Get(ctx, key, 0, limit+1)
 	if err != nil {
 		return nil, err
 	}
-	data, err := readSized(r, limit)
+	b := bytes.NewBuffer(buf[:0])
+	if sized, ok := r.(interface{ Size() int64 }); ok && sized.Size() >= 0 {
+		b.Grow(int(min(sized.Size(), limit)) + bytes.MinRead) // exactly what is needed
+	}
+	_, err = b.ReadFrom(r)
 	if err := errors.Join(err, r.Close()); err != nil {
 		return nil, err
 	}
-	if int64(len(data)) > limit {
+	if int64(b.Len()) > limit {
 		return nil, &TooLargeError{Key: key, Limit: limit}
 	}
-	return data, nil
-}
-
-// readSized reads all of r into memory of the right size, where r knows it.
-func readSized(r io.Reader, limit int64) ([]byte, error) {
-	sized, ok := r.(interface{ Size() int64 })
-	if !ok || sized.Size() < 0 {
-		return io.ReadAll(r)
-	}
-	var b bytes.Buffer
-	b.Grow(int(min(sized.Size(), limit)) + bytes.MinRead)
-	_, err := b.ReadFrom(r)
-	return b.Bytes(), err
+	return b.Bytes(), nil
 }
 
 // TooLargeError reports an object that is longer than its kind can be.

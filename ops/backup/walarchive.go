@@ -132,33 +132,7 @@ func (c Cluster) FetchWAL(ctx context.Context, name string) ([]byte, error) {
 
 // FetchWhole is FetchWAL without the segments of which only the beginning is there.
 func (c Cluster) FetchWhole(ctx context.Context, name string) ([]byte, error) {
-	f, err := ParseWALFile(name)
-	if err != nil {
-		return nil, err
-	}
-	enc, err := ReadAll(ctx, c.Store, c.walKey(name, f), maxSegment+1<<20)
-	if err != nil {
-		return nil, err
-	}
-	data, err := c.decodeWAL(enc)
-	if err == nil {
-		err = c.checkWAL(name, f, data)
-	}
-	if err != nil {
-		return nil, damaged(name+" in "+c.Where, err)
-	}
-	return data, nil
-}
-
-func (c Cluster) decodeWAL(enc []byte) ([]byte, error) {
-	codec, err := c.Codecs.Sniff(enc)
-	if err != nil {
-		return nil, err
-	}
-	if data, err := codec.Decode(make([]byte, 0, usualSegment), enc); err == nil || sealed(err) {
-		return data, err
-	}
-	return codec.Decode(make([]byte, 0, maxSegment), enc) // only what is used of it takes memory
+	return (&WALReader{Cluster: c}).FetchWhole(ctx, name)
 }
 
 // Archived is what the repository holds of the log: the whole segments of each timeline, ascending, and the timelines'

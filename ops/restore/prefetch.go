@@ -23,6 +23,8 @@ type Prefetcher struct {
 	Ahead, Workers int
 	// Alive says whether the recovery goes on.
 	Alive func() bool
+
+	readers sync.Pool // of *backup.WALReader
 }
 
 // room is what is left free of the disk besides the segments ahead.
@@ -208,7 +210,12 @@ func (p *Prefetcher) fetch(ctx context.Context, name string) (err error) {
 			err = errors.Join(err, os.Remove(coming))
 		}
 	}()
-	data, err := p.Cluster.FetchWhole(ctx, name)
+	r, ok := p.readers.Get().(*backup.WALReader)
+	if !ok {
+		r = &backup.WALReader{Cluster: p.Cluster}
+	}
+	defer p.readers.Put(r)
+	data, err := r.FetchWhole(ctx, name)
 	if err != nil {
 		return err
 	}

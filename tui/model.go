@@ -194,6 +194,9 @@ func (m *model) news() {
 	}
 	m.o = m.o.named()
 	m.feed.Focus(m.selection().Rollout)
+	if m.at == "dashboard" && m.snap.Status != nil && m.snap.Status.Recovery == nil {
+		m.look("backups") // the service doesn't say, and its front page has it
+	}
 	m.dirty = true
 	m.body.valid = false
 }

@@ -163,7 +163,7 @@ func showWriting(t *testing.T, v *vault) (s *shown, later func()) {
 func TestScreensOfRecovery(t *testing.T) {
 	t.Parallel()
 	for _, size := range []struct{ w, h int }{{80, 24}, {120, 40}, {200, 60}, {40, 10}, {500, 5}} {
-		for key, name := range map[string]string{"4": "backups", "t": "restore"} {
+		for key, name := range map[string]string{"1": "posture", "4": "backups", "t": "restore"} {
 			t.Run(fmt.Sprintf("%s-%dx%d", name, size.w, size.h), func(t *testing.T) {
 				t.Parallel()
 				v := kept()

@@ -151,7 +151,7 @@ func (f *restoreFlags) forConsole(st console.Status, out *serviceResult) console
 		Undo:     "restore to the newest point again: the repository keeps all that is archived",
 	}
 	if p.Loss() > 0 {
-		c.Warnings = append(c.Warnings, fmt.Sprintf("%s of writes are LOST: everything after the target, and what is written until the service has stopped.", loss))
+		c.Warnings = append(c.Warnings, fmt.Sprintf("%s of writes are LOST: everything after the target, and what is written until the service has stopped (%s).", loss, p.LossBasis()))
 	}
 	for _, o := range out.InTheWay {
 		c.Warnings = append(c.Warnings, "IN THE WAY: "+o.String())

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -122,6 +120,9 @@ func (f *drillFlags) drill(ctx context.Context, c backup.Cluster, progress io.Wr
 	} else {
 		defer func() { err = errors.Join(err, s.remove(context.WithoutCancel(ctx))) }()
 	}
+	if err := s.sweep(ctx); err != nil {
+		_, _ = fmt.Fprintln(progress, "warning: what a drill that died has left could not be removed:", err)
+	}
 	d = &backup.DrillResult{Backup: m.ID, Began: time.Now().UTC()}
 	if plan.Reaches != nil {
 		d.Point = plan.Reaches.Time
@@ -190,84 +191,6 @@ func (f *drillFlags) recover(ctx context.Context, c backup.Cluster, m *backup.Ma
 	}
 	d.Recovery = backup.Elapsed(time.Since(d.Began))
 	return nil
-}
-
-// scratch is the place of a drill.
-type scratch struct {
-	root   string
-	server pgctl.Server
-	owner  *restore.Owner
-	spaces map[uint32]string
-}
-
-func (f *drillFlags) scratch(m *backup.Manifest) (*scratch, error) {
-	root, err := os.MkdirTemp(f.dir, "covet-drill-")
-	if err != nil {
-		return nil, fmt.Errorf("make the scratch folder: %w", err)
-	}
-	s := &scratch{root: root, spaces: map[uint32]string{}}
-	s.server = pgctl.Server{Bin: f.pgBin, Dir: filepath.Join(root, "data"), Log: filepath.Join(root, "log")}
-	for _, t := range m.Tablespaces {
-		s.spaces[t.OID] = filepath.Join(root, "tablespaces", fmt.Sprint(t.OID))
-	}
-	if s.server.Bin == "" {
-		if s.server.Bin, err = pgctl.FindBinFor(fmt.Sprint(m.PGVersion / 10000)); err != nil {
-			return nil, errors.Join(err, os.RemoveAll(root))
-		}
-	}
-	if os.Geteuid() != 0 {
-		return s, nil
-	}
-	if s.owner, err = lookup(f.owner); err == nil {
-		err = os.Chown(root, s.owner.UID, s.owner.GID)
-		s.server.Credential = credential(s.owner)
-	}
-	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(root))
-	}
-	return s, nil
-}
-
-// start starts the server shut off from everything: no network, its own access rules, nothing preloaded. Where the
-// configuration isn't in the data directory, as with Debian, it gets only what replaying the log demands.
-func (s *scratch) start(ctx context.Context) error {
-	hba := filepath.Join(s.root, "hba.conf")
-	if err := restore.WriteFile(hba, []byte("local all all trust\n"), s.owner); err != nil {
-		return err
-	}
-	options := []string{
-		"listen_addresses=", "unix_socket_directories=" + s.root, "port=5432", "hba_file=" + hba, "ssl=off",
-		"logging_collector=off", "shared_preload_libraries=", "archive_mode=off", "cluster_name=covet-drill",
-	}
-	conf := filepath.Join(s.server.Dir, "postgresql.conf")
-	if _, err := os.Stat(conf); err != nil {
-		st, err := s.server.Control(ctx)
-		if err != nil {
-			return err
-		}
-		for name, value := range st.Needs {
-			options = append(options, name+"="+value)
-		}
-		if err := restore.WriteFile(conf, nil, s.owner); err != nil {
-			return err
-		}
-	}
-	slices.Sort(options)
-	for _, o := range options {
-		s.server.Options += " -c " + shell(o)
-	}
-	return s.server.Start(ctx)
-}
-
-// remove stops the server, where it runs, and removes everything.
-func (s *scratch) remove(ctx context.Context) error {
-	var err error
-	if p, inspectErr := restore.Inspect(s.server.Dir); inspectErr != nil {
-		err = inspectErr
-	} else if p.State == restore.Running {
-		err = s.server.Stop(ctx, "immediate")
-	}
-	return errors.Join(err, os.RemoveAll(s.root))
 }
 
 func printDrills(w io.Writer, ds []backup.DrillResult) error {

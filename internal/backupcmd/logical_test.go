@@ -127,11 +127,47 @@ func logical(t *testing.T, kind string) {
 	}
 	b.dumpTables(t, pg, to)
 	b.dumpRefusals(t, pg, to)
+	b.dumpEverything(t, all.ID, want)
 	var done []backup.Attempt
-	if b.runJSON(&done, "restore", "--logical", "--history"); len(done) < 4 || !strings.Contains(done[0].Says, "shop from backup "+all.ID) {
+	if b.runJSON(&done, "restore", "--logical", "--history"); len(done) < 4 || !strings.Contains(done[0].Says, "/whole from backup "+all.ID+": everything of database shop") {
 		t.Errorf("history: %+v", done)
 	}
 	b.dumpExpiry(t, server, all.ID, one.ID)
+}
+
+// dumpEverything restores all databases at once on another server, with the roles; and once where one of them fails.
+func (b *bench) dumpEverything(t *testing.T, id, want string) {
+	t.Helper()
+	other := pgtest.Start(t, pgtest.Options{Bin: b.pgBin})
+	args := []string{"restore", "--logical", "--all-databases", "--backup", id, "--into", other.DSN()}
+	if _, errs, code := b.try(append(args, "--database", "shop")...); code != 2 || !strings.Contains(errs, "leave --database") {
+		t.Errorf("all of one: exit %d, %s", code, errs)
+	}
+	if out := b.run(append(args, "--plan")...); !strings.Contains(out, "/postgres") || !strings.Contains(out, "/shop, which is made") {
+		t.Errorf("the plan: %s", out)
+	}
+	other.Exec("CREATE DATABASE shop")
+	do(t, other, "shop", "CREATE FUNCTION no() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'not here'; END$$",
+		"CREATE EVENT TRIGGER no ON ddl_command_end WHEN TAG IN ('CREATE VIEW') EXECUTE FUNCTION no()")
+	_, errs, code := b.try(append(args, "--globals")...)
+	if code != 8 || !strings.Contains(errs, "database shop: ") || !strings.Contains(errs, "not here") || !strings.Contains(errs, "roles and tablespaces that --globals made stay") {
+		t.Errorf("one that fails: exit %d, %s", code, errs)
+	}
+	if n := ask(t, other, "shop", "SELECT count(*) FROM pg_class WHERE relnamespace::regnamespace::text = 'app'"); n != "0" {
+		t.Errorf("%s relations are left", n)
+	}
+	other.Exec("DROP DATABASE shop")
+	var done []struct {
+		Database string
+		Done     bool
+	}
+	if b.runJSON(&done, append(args, "--globals")...); len(done) != 2 || !done[0].Done || done[1].Database != "shop" || !done[1].Done {
+		t.Errorf("done: %+v", done)
+	}
+	if got := sums(t, other, "shop"); got != want {
+		t.Errorf("it has %s, want %s", got, want)
+	}
+	other.Stop("immediate")
 }
 
 // dumpIsNoBase checks that nothing takes a dump for a base backup.

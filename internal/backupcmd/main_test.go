@@ -2,6 +2,7 @@ package backupcmd_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -71,14 +72,14 @@ func newBench(t *testing.T, kind string) *bench {
 	return b
 }
 
-// copyProgram puts this test binary where the unprivileged user can run it.
+// copyProgram puts this test binary, or the covetctl that COVET_TEST_PROGRAM names, where the unprivileged user can run it.
 func copyProgram(t *testing.T, to string) {
 	t.Helper()
-	self, err := os.Executable()
+	from, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, err := os.Open(self)
+	in, err := os.Open(cmp.Or(os.Getenv("COVET_TEST_PROGRAM"), from))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -103,11 +103,22 @@ func (f *restoreFlags) define(cmd *cobra.Command) {
 type result struct {
 	ID       string         `json:"restore,omitempty"`
 	Plan     *restore.Plan  `json:"plan"`
+	Loses    loss           `json:"loses"`
 	Place    string         `json:"place"`
 	InTheWay []obstacle     `json:"in_the_way"`
 	Stats    *restore.Stats `json:"stats,omitempty"`
 	Took     string         `json:"took,omitempty"`
 	Reached  *reached       `json:"reached,omitempty"`
+}
+
+// loss is what a restore takes away, and against what that is counted.
+type loss struct {
+	Time  string `json:"time"`
+	Basis string `json:"basis"`
+}
+
+func lossOf(p *restore.Plan) loss {
+	return loss{p.Loss().Round(time.Millisecond).String(), p.LossBasis()}
 }
 
 type reached struct {
@@ -140,6 +151,7 @@ func (f *restoreFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	plan.Live = f.askLive(ctx, c.System)
 	return f.runPlain(ctx, cmd, c, target, plan, last)
 }
 
@@ -153,7 +165,7 @@ func (f *restoreFlags) runPlain(ctx context.Context, cmd *cobra.Command, c backu
 	if err != nil {
 		return err
 	}
-	out := &result{Plan: plan, Place: describe(f.to, place)}
+	out := &result{Plan: plan, Loses: lossOf(plan), Place: describe(f.to, place)}
 	if out.InTheWay, err = f.inTheWay(ctx, c, m, place); err != nil {
 		return err
 	}
@@ -366,7 +378,7 @@ func (r *result) table(w io.Writer) error {
 		"target", p.Target, "backup", fmt.Sprintf("%s, ended %s, %s", p.Backup.ID, when(p.Backup.Stopped), size(p.Backup.Bytes)),
 		"timeline", fmt.Sprint(p.Timeline), "WAL", fmt.Sprintf("%d segments, %s to %s, %s", len(p.Segments), p.First, p.Last, size(p.WALBytes)),
 		"reaches", pointText(p.Reaches, "the end of the backup"), "newest", pointText(p.Newest, "the end of the backup"),
-		"loses", p.Loss().Round(time.Millisecond).String(), "restore", r.ID, "place", r.Place,
+		"loses", r.Loses.Time + ", " + r.Loses.Basis, "restore", r.ID, "place", r.Place,
 	}
 	for _, o := range r.InTheWay {
 		pairs = append(pairs, "IN THE WAY", o.String())

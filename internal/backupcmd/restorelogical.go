@@ -19,7 +19,7 @@ import (
 
 // undumpFlags are those of restoring a logical backup.
 type undumpFlags struct {
-	on, list, replace, globals       bool
+	on, list, replace, globals, all  bool
 	noOwner, noPrivileges, history   bool
 	database, into, toDatabase, temp string
 	tables, schemas                  []string
@@ -30,6 +30,7 @@ func (f *undumpFlags) add(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.BoolVar(&f.on, "logical", false, "restore from a logical backup, with pg_restore, into a running server")
 	fs.StringVar(&f.database, "database", "", "with --logical: which of the dumped databases, where there are several")
+	fs.BoolVar(&f.all, "all-databases", false, "with --logical: every database of the backup, each into the one of its name on the server of --into")
 	fs.StringArrayVar(&f.tables, "table", nil, "with --logical: only this table, view or sequence, with what is its own: NAME or SCHEMA.NAME, with wildcards (repeatable)")
 	fs.StringArrayVar(&f.schemas, "schema", nil, "with --logical: only what is in this schema (repeatable)")
 	fs.StringVar(&f.into, "into", cmp.Or(os.Getenv("BACKUP_DATABASE_URL"), os.Getenv("DATABASE_URL")), "with --logical: server, and the database to restore into (BACKUP_DATABASE_URL, DATABASE_URL)")
@@ -46,7 +47,7 @@ func (f *undumpFlags) add(cmd *cobra.Command) {
 
 // undumpOnly are the flags that say nothing without --logical; clusterOnly those that say nothing with it.
 var (
-	undumpOnly  = []string{"database", "table", "schema", "into", "to-database", "list", "replace", "globals", "no-owner", "no-privileges", "history", "jobs", "temp-dir"}
+	undumpOnly  = []string{"database", "all-databases", "table", "schema", "into", "to-database", "list", "replace", "globals", "no-owner", "no-privileges", "history", "jobs", "temp-dir"}
 	clusterOnly = []string{"to", "delta", "start", "action", "archive", "tablespace", "owner", "pg-options", "target-time", "target-lsn", "target-xid", "target-name", "immediate", "exclusive", "timeline", "with-service", "release", "accept-loss", "check", "check-database", "check-user", "state-dir"}
 )
 
@@ -60,6 +61,9 @@ func (f *undumpFlags) checkKind(given func(string) bool) error {
 		if !f.on && given(name) {
 			return usage(fmt.Errorf("--%s needs --logical", name))
 		}
+	}
+	if f.all && (f.database != "" || f.toDatabase != "" || f.list || len(f.tables)+len(f.schemas) > 0) {
+		return usage(errors.New("--all-databases restores each whole, into the database of its name: leave --database, --to-database, --table, --schema and --list out"))
 	}
 	if f.jobs < 1 {
 		return usage(fmt.Errorf("--jobs %d: at least 1", f.jobs))
@@ -77,9 +81,6 @@ type logicalResult struct {
 	Took     string       `json:"took,omitempty"`
 }
 
-// logicalKind is that of the attempts by which restores are remembered.
-const logicalKind = "logical-restore"
-
 // runLogical restores from a logical backup.
 func (f *restoreFlags) runLogical(cmd *cobra.Command) error {
 	if err := f.check(); err != nil {
@@ -93,6 +94,9 @@ func (f *restoreFlags) runLogical(cmd *cobra.Command) error {
 	}
 	if f.logical.history {
 		return f.printHistory(cmd, c)
+	}
+	if f.logical.all {
+		return f.runAllLogical(ctx, cmd, c)
 	}
 	stored, n, err := f.openDump(ctx, c)
 	if err != nil {
@@ -113,19 +117,12 @@ func (f *restoreFlags) runLogical(cmd *cobra.Command) error {
 	if err := f.allowLogical(job); err != nil {
 		return err
 	}
-	began := time.Now()
-	err = f.undump(ctx, cmd.ErrOrStderr(), job)
-	if saveErr := f.remember(ctx, c, out, began, err); saveErr != nil {
-		_, _ = fmt.Fprintln(cmd.ErrOrStderr(), "warning: the restore could not be noted in the repository:", saveErr)
-	}
-	var left *pgdump.LeftError
-	if errors.As(err, &left) {
-		return halfDone(err)
-	}
-	if err != nil {
+	if err := f.globals(ctx, cmd.ErrOrStderr(), job); err != nil {
 		return err
 	}
-	out.Done, out.Took = true, time.Since(began).Round(time.Millisecond).String()
+	if err := f.undump(ctx, cmd.ErrOrStderr(), c, out, job); err != nil {
+		return err
+	}
 	return f.print(cmd.OutOrStdout(), out, out.table)
 }
 
@@ -171,6 +168,9 @@ func (f *restoreFlags) newestDump(ctx context.Context, dumps backup.Cluster) (st
 	}
 	partial := ""
 	for _, h := range slices.Backward(heads) {
+		if f.logical.all && !h.Logical.Globals {
+			continue
+		}
 		if f.logical.database != "" && !slices.ContainsFunc(h.Logical.Databases, func(d backup.Dumped) bool { return d.Name == f.logical.database }) {
 			continue
 		}
@@ -182,11 +182,14 @@ func (f *restoreFlags) newestDump(ctx context.Context, dumps backup.Cluster) (st
 	if partial != "" {
 		return "", fmt.Errorf("there are only logical backups of some tables, such as %s: name one with --backup", partial)
 	}
-	of := ""
-	if f.logical.database != "" {
+	of, how := "", ""
+	switch {
+	case f.logical.all:
+		of, how = " of all databases", " --all-databases"
+	case f.logical.database != "":
 		of = " of database " + f.logical.database
 	}
-	return "", errors.Join(err, fmt.Errorf("there is no logical backup%s in %s: make one with covetctl backup run --logical", of, dumps.Where))
+	return "", errors.Join(err, fmt.Errorf("there is no logical backup%s in %s: make one with covetctl backup run --logical%s", of, dumps.Where, how))
 }
 
 // planLogical works out what will be done.
@@ -248,58 +251,36 @@ func (f *restoreFlags) allowLogical(j pgdump.Job) error {
 	return nil
 }
 
-// undump does the work.
-func (f *restoreFlags) undump(ctx context.Context, errs io.Writer, j pgdump.Job) error {
+// globals makes the roles and tablespaces, where they are asked for.
+func (f *restoreFlags) globals(ctx context.Context, errs io.Writer, j pgdump.Job) error {
+	if !f.logical.globals {
+		return nil
+	}
+	notice := func(line string) { _, _ = fmt.Fprintln(errs, line) } // a remark that can't be told is lost
+	return halfDone(pgdump.Globals(ctx, j.Tools, j.Stored, j.Target, notice))
+}
+
+// undump does the work on one database, and has it remembered.
+func (f *restoreFlags) undump(ctx context.Context, errs io.Writer, c backup.Cluster, out *logicalResult, j pgdump.Job) error {
 	j.Report = f.progress(errs)
-	if f.logical.globals {
-		notice := func(line string) { _, _ = fmt.Fprintln(errs, line) } // a remark that can't be told is lost
-		if err := pgdump.Globals(ctx, j.Tools, j.Stored, j.Target, notice); err != nil {
-			return err
-		}
+	r := f.logicalNote(out)
+	f.noteLogical(ctx, errs, r, nil)
+	err := j.Run(ctx)
+	var left *pgdump.LeftError
+	switch {
+	case errors.As(err, &left):
+		err = halfDone(err)
+	case err != nil && f.logical.globals:
+		err = halfDone(fmt.Errorf("%w (the roles and tablespaces that --globals made stay: they do no harm, and the next restore finds them)", err))
 	}
-	return j.Run(ctx)
-}
-
-// remember keeps in the repository who restored what.
-func (f *restoreFlags) remember(ctx context.Context, c backup.Cluster, r *logicalResult, began time.Time, failure error) error {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "?"
+	f.noteLogical(ctx, errs, r, &ended{err})
+	if saveErr := f.remember(ctx, c, r, err); saveErr != nil {
+		_, _ = fmt.Fprintln(errs, "warning: the restore could not be noted in the repository:", saveErr)
 	}
-	what := "everything"
-	if names := slices.Concat(f.logical.tables, f.logical.schemas); len(names) > 0 {
-		what = strings.Join(names, ", ")
+	if err == nil {
+		out.Done, out.Took = true, time.Since(r.Began).Round(time.Millisecond).String()
 	}
-	says := fmt.Sprintf("%s restored %s of database %s from backup %s into %s", operator(), what, r.Database, r.Backup, r.Plan.Into)
-	if r.Plan.Replaces {
-		says += ", replacing what was there"
-	}
-	if f.withService.reason != "" {
-		says += ": " + f.withService.reason
-	}
-	if failure != nil {
-		says += "; it FAILED: " + failure.Error()
-	}
-	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-	defer stop()
-	return c.SaveAttempt(ctx, c.Service, &backup.Attempt{Kind: logicalKind, Slot: began.UTC(), Began: began.UTC(), Ended: time.Now().UTC(), Host: host, OK: failure == nil, Says: says})
-}
-
-// historyShown bounds what --history shows.
-const historyShown = 50
-
-func (f *restoreFlags) printHistory(cmd *cobra.Command, c backup.Cluster) error {
-	done, err := c.Attempts(cmd.Context(), c.Service, logicalKind, historyShown)
-	if err != nil {
-		return err
-	}
-	return f.print(cmd.OutOrStdout(), done, func(w io.Writer) error {
-		var lines [][]string
-		for _, a := range done {
-			lines = append(lines, []string{when(a.Began), a.Ended.Sub(a.Began).Round(time.Second).String(), a.Host, a.Says})
-		}
-		return rows(w, []string{"BEGAN", "TOOK", "HOST", "WHAT"}, lines)
-	})
+	return err
 }
 
 // contentsLine is one line of --list.

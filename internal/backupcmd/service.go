@@ -185,6 +185,9 @@ func (f *restoreFlags) planWithService(ctx context.Context, st console.Status, t
 	if err != nil {
 		return nil, nil, err
 	}
+	if target.Kind != restore.Latest { // otherwise the server archives the rest of its log first, and nothing is lost
+		plan.Live = f.askLive(ctx, c.System)
+	}
 	m, err := c.Manifest(ctx, plan.Backup.ID)
 	if err != nil {
 		return nil, nil, err
@@ -209,7 +212,7 @@ func (f *restoreFlags) planWithService(ctx context.Context, st console.Status, t
 	if conf, err := LoadConfig(os.Getenv); err == nil {
 		limit = conf.Objectives.RTO
 	}
-	out := &serviceResult{result: result{Plan: plan, Place: describeWithService(f.to, place), InTheWay: way}, Service: served(st), Basis: basis, Limit: limit.String()}
+	out := &serviceResult{result: result{Plan: plan, Loses: lossOf(plan), Place: describeWithService(f.to, place), InTheWay: way}, Service: served(st), Basis: basis, Limit: limit.String()}
 	out.Notes = f.notes
 	out.Steps = f.steps(st, plan, took)
 	var total time.Duration

@@ -15,7 +15,8 @@ import (
 )
 
 // Exit codes of wal fetch. PostgreSQL takes up to 125 for "it isn't there", and ends recovery where it is; what can't be
-// known must be above, which stops recovery instead of letting it end too early.
+// known must be above, which stops recovery instead of letting it end too early. A standby never ends recovery by itself: it
+// asks again, and would be stopped for nothing.
 const (
 	exitNotArchived = 1
 	exitFatal       = 200 // added to the exit code that the failure has elsewhere
@@ -88,7 +89,7 @@ is removed when the recovery ends.
 
 Exits with 1 where the repository hasn't got the file: PostgreSQL then ends recovery, or waits. Whatever else goes wrong
 exits with more than 125, which makes PostgreSQL stop: a repository that can't be reached must not look like the end of
-the log.`,
+the log. On a standby (standby.signal) it exits with 5 or 6 instead, and PostgreSQL asks again.`,
 		Example: `  covetctl wal fetch %f %p`,
 		Args:    cobra.ExactArgs(2),
 		RunE:    func(cmd *cobra.Command, args []string) error { return fetchCode(f.fetch(cmd, args[0], args[1])) },
@@ -158,9 +159,19 @@ func fetchCode(err error) error {
 	case errors.Is(err, backup.ErrNotFound):
 		return &exitError{err, exitNotArchived}
 	}
+	code := exitFailed
 	var e ExitError
 	if errors.As(failed(err), &e) {
-		return &exitError{err, exitFatal + e.ExitCode()}
+		code = e.ExitCode()
 	}
-	return &exitError{err, exitFatal + exitFailed}
+	if !standbyHere() {
+		code += exitFatal
+	}
+	return &exitError{err, code}
+}
+
+// standbyHere says whether the present directory is the data directory of a standby.
+func standbyHere() bool {
+	_, err := os.Lstat("standby.signal")
+	return err == nil
 }

@@ -300,10 +300,10 @@ func Globals(ctx context.Context, t Tools, s *Stored, to Target, notice func(str
 	fed := errors.Join(s.Globals(ctx, in), in.Close())
 	err = cmd.Wait()
 	if len(failures) > 0 {
-		return fmt.Errorf("restore the roles: %s", strings.Join(failures, "; "))
+		return fmt.Errorf("restore the roles and tablespaces: %s (the others were made, and stay)", strings.Join(failures, "; "))
 	}
 	if err = errors.Join(fed, err); err != nil {
-		return fmt.Errorf("restore the roles: %w", err)
+		return fmt.Errorf("restore the roles and tablespaces: %w (those that were made by then stay)", err)
 	}
 	return nil
 }

@@ -18,6 +18,13 @@ func ReadPosition(ctx context.Context, dsn string) (p recovery.Position, err err
 		return p, err
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
+	id, err := c.row("IDENTIFY_SYSTEM", 3)
+	if err != nil {
+		return p, fmt.Errorf("identify the server: %w", err)
+	}
+	if p.System, err = backup.ParseSystemID(id[0]); err != nil {
+		return p, fmt.Errorf("identify the server: %w", err)
+	}
 	r, err := c.row(`SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END,
 		pg_snapshot_xmax(s), pg_snapshot_xmin(s) = pg_snapshot_xmax(s), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
 		FROM pg_current_snapshot() s`, 4)

@@ -139,7 +139,7 @@ func (c Cluster) Verified(ctx context.Context) (map[string]Verified, error) {
 }
 
 // dropVerified forgets the verifications of backups that are gone, and all but the newest of the others.
-func (c Cluster) dropVerified(ctx context.Context, keep []Head) error {
+func (c Cluster) dropVerified(ctx context.Context, e *Expiry, keep []Head) error {
 	prefix := c.key("verified") + "/"
 	keys, err := c.keys(ctx, prefix)
 	if err != nil {
@@ -157,7 +157,7 @@ func (c Cluster) dropVerified(ctx context.Context, keep []Head) error {
 			drop = append(drop, key)
 		}
 	}
-	return c.Store.Delete(ctx, drop...)
+	return c.remove(ctx, e, drop)
 }
 
 // Stalest chooses what to verify: the newest backup, and the n of the others that were verified longest ago, or never; all

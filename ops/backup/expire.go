@@ -49,7 +49,7 @@ func (c Cluster) Expire(ctx context.Context, p Policy, now time.Time, dryRun boo
 	if err := c.expireWAL(ctx, e, keep, dryRun); err != nil {
 		return e, fmt.Errorf("expire WAL: %w", err)
 	}
-	return e, c.tidy(ctx, keep, now, dryRun)
+	return e, c.tidy(ctx, e, keep, now, dryRun)
 }
 
 // ExpireLogical removes the logical backups that the policy doesn't keep, and their packs. They are counted apart from the
@@ -68,7 +68,7 @@ func (c Cluster) ExpireLogical(ctx context.Context, p Policy, now time.Time, dry
 	if err != nil {
 		return e, err
 	}
-	return e, c.tidy(ctx, keep, now, dryRun)
+	return e, c.tidy(ctx, e, keep, now, dryRun)
 }
 
 // Add takes what another expiry removed.
@@ -106,13 +106,16 @@ func (c Cluster) expireBackups(ctx context.Context, e *Expiry, now time.Time, dr
 	return keep, nil
 }
 
-// tidy removes what only belonged to backups that are gone.
-func (c Cluster) tidy(ctx context.Context, keep []Head, now time.Time, dryRun bool) error {
+// tidy removes what only belonged to backups that are gone, or that died.
+func (c Cluster) tidy(ctx context.Context, e *Expiry, keep []Head, now time.Time, dryRun bool) error {
 	if dryRun {
 		return nil
 	}
-	if err := c.dropVerified(ctx, keep); err != nil {
+	if err := c.dropVerified(ctx, e, keep); err != nil {
 		return fmt.Errorf("expire verifications: %w", err)
+	}
+	if err := c.dropDeadLocks(ctx, e, now); err != nil {
+		return fmt.Errorf("expire locks: %w", err)
 	}
 	if s, ok := c.Store.(Sweeper); ok {
 		if err := s.Sweep(ctx, now.Add(-48*time.Hour)); err != nil {

@@ -97,6 +97,20 @@ func (l *heldLock) release(ctx context.Context) error {
 	return l.c.Store.Delete(ctx, l.key)
 }
 
+// dropDeadLocks removes the locks of backups that died.
+func (c Cluster) dropDeadLocks(ctx context.Context, e *Expiry, now time.Time) error {
+	var dead []string
+	for o, err := range c.Store.List(ctx, c.key("locks")+"/") {
+		if err != nil {
+			return err
+		}
+		if now.Sub(o.Modified) > lockExpiry {
+			dead = append(dead, o.Key)
+		}
+	}
+	return c.remove(ctx, e, dead)
+}
+
 // Locks lists the backups at work. now is the present time: older locks are dead and left out.
 func (c Cluster) Locks(ctx context.Context, now time.Time) ([]Lock, error) {
 	var locks []Lock

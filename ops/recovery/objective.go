@@ -61,6 +61,8 @@ type Position struct {
 	// NextXID is the next transaction's number: all that wrote have a lower one.
 	NextXID uint64 `json:"next_xid"`
 	Quiet   bool   `json:"quiet"` // no transaction that wrote is under way
+	// System is the database cluster that the server is of.
+	System backup.SystemID `json:"-"`
 }
 
 // exposure is how much would be lost were the server gone now. seen are its positions over time, the oldest first; the

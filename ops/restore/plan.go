@@ -32,6 +32,10 @@ type Plan struct {
 	Reaches *Point `json:"reaches,omitempty"`
 	// Newest is the last transaction in the archive: what lies between is lost.
 	Newest *Point `json:"newest,omitempty"`
+	// Live is the server that is to be replaced, as it was while this was planned; nil where none was asked.
+	Live *Live `json:"live,omitempty"`
+
+	archivedTo backup.LSN // the end of the archive; 0 where it is within a segment
 }
 
 // Point is a transaction's end in the log.
@@ -39,18 +43,6 @@ type Point struct {
 	LSN  backup.LSN `json:"lsn"`
 	Time time.Time  `json:"time"`
 	XID  uint32     `json:"xid"`
-}
-
-// Loss is the time between what the restore reaches and what the archive has.
-func (p *Plan) Loss() time.Duration {
-	if p.Newest == nil {
-		return 0
-	}
-	from := p.Backup.Stopped
-	if p.Reaches != nil {
-		from = p.Reaches.Time
-	}
-	return max(p.Newest.Time.Sub(from), 0)
 }
 
 // Make works out how to reach the target, or fails with an UnreachableError. It reads the archive, and changes nothing.
@@ -226,6 +218,9 @@ func (in Input) unreachable(ctx context.Context, c *chain, reason string) error 
 // finish fills in what the plan says of the way to the stop.
 func (in Input) finish(ctx context.Context, c *chain, own backup.Timeline, stop backup.LSN) (*Plan, error) {
 	p := &Plan{Backup: c.head, Target: in.Target.String(), Timeline: own}
+	if a, ok := in.Archived.Find(c.segments[len(c.segments)-1]); ok && !a.Live {
+		p.archivedTo = c.end()
+	}
 	last := min(c.index(stop), len(c.segments)-1)
 	p.Segments = c.segments[:last+1]
 	p.First, p.Last = c.segments[0].Name(c.head.SegmentSize), c.segments[last].Name(c.head.SegmentSize)

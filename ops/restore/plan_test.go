@@ -224,14 +224,6 @@ func TestPlanFollowsTimelines(t *testing.T) {
 	}
 }
 
-func TestLoss(t *testing.T) {
-	t.Parallel()
-	p, err := newWorld(9, 2).plan(Target{Kind: AtTime, Time: minute(5.5)}, "")
-	if err != nil || p.Loss() != 4*time.Minute {
-		t.Errorf("%v %v", p.Loss(), err)
-	}
-}
-
 // A segment of which only the beginning is there ends the log; where later ones follow, it is a hole.
 func TestPlanWithALiveSegment(t *testing.T) {
 	t.Parallel()

@@ -41,7 +41,8 @@ const (
 // Over says whether nobody goes on with it.
 func (r Restoring) Over() bool { return r.State == RestoreDone || r.State == RestoreDropped }
 
-// foldRestore keeps the restores that aren't over, each as it was noted last.
+// foldRestore keeps the restores that aren't over, each as it was noted last. A note without a record is for the audit log: it is
+// of a restore that nobody could go on with.
 func foldRestore(s State, e journal.Event) (State, error) {
 	var r Restoring
 	if err := e.Decode(&r); err != nil {
@@ -56,7 +57,7 @@ func foldRestore(s State, e journal.Event) (State, error) {
 		}
 		kept = append(kept, old)
 	}
-	if !r.Over() {
+	if !r.Over() && len(r.Record) > 0 {
 		kept = append(kept, r)
 	}
 	s.Restores = slices.Clip(kept)

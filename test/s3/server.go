@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -28,7 +29,10 @@ type Server struct {
 	Port     int
 	CAFile   string // of a server with TLS: the PEM file to trust
 	root     string
+	versions string   // where versions are kept; empty: nowhere
+	options  []string // of the program, besides those that all have
 	cmd      *exec.Cmd
+	down     func()
 }
 
 // Start runs a server until the test ends.
@@ -67,15 +71,29 @@ func StartAccounts(tb testing.TB, accounts ...string) *Server {
 	return s
 }
 
+// StartVersioned is Start for a server that keeps versions, as object lock needs.
+func StartVersioned(tb testing.TB) *Server {
+	tb.Helper()
+	s := &Server{Port: freePort(tb), root: tb.TempDir(), versions: tb.TempDir()}
+	s.Endpoint = fmt.Sprintf("http://127.0.0.1:%d", s.Port)
+	s.run(tb)
+	return s
+}
+
 // SecretOf is the secret key of an account.
 func SecretOf(account string) string { return account + "-secret" }
 
 // run starts the program, and waits until it answers.
 func (s *Server) run(tb testing.TB, more ...string) {
 	tb.Helper()
+	s.options = more
 	bin := binary(tb)
 	args := append([]string{"--port", fmt.Sprintf("127.0.0.1:%d", s.Port), "--access", AccessKey, "--secret", SecretKey, "--quiet", "--keep-alive"}, more...)
-	s.cmd = exec.Command(bin, append(args, "posix", s.root)...)
+	args = append(args, "posix")
+	if s.versions != "" {
+		args = append(args, "--versioning-dir", s.versions)
+	}
+	s.cmd = exec.Command(bin, append(args, s.root)...)
 	log, err := os.Create(filepath.Join(tb.TempDir(), "versitygw.log"))
 	if err != nil {
 		tb.Fatal(err)
@@ -98,13 +116,23 @@ func (s *Server) run(tb testing.TB, more ...string) {
 	if err := <-started; err != nil {
 		tb.Fatalf("start %s: %v", bin, err)
 	}
-	tb.Cleanup(func() {
+	s.down = sync.OnceFunc(func() {
 		_ = s.cmd.Process.Kill() // fails only where it has died already
 		<-ended
 		close(stop)
 		_ = log.Close()
 	})
+	tb.Cleanup(s.down)
 	s.wait(tb, log.Name())
+}
+
+// Halt ends the server until Resume.
+func (s *Server) Halt() { s.down() }
+
+// Resume starts a server that was halted, at the same address with the same objects.
+func (s *Server) Resume(tb testing.TB) {
+	tb.Helper()
+	s.run(tb, s.options...)
 }
 
 // wait returns when the server answers.

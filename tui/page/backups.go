@@ -126,19 +126,7 @@ func drawPosture(r widget.Region, c Context) {
 
 func utc(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
 
-func postureSign(s *recovery.Posture, c Context) sign {
-	switch {
-	case len(s.Coverage) == 0:
-		return sign{c.G.Bad, "NOT RECOVERABLE", theme.Bad}
-	case s.RPO.Over || s.RTO.Over:
-		return sign{c.G.Bad, "objectives missed", theme.Bad}
-	case s.Unknown != "" || c.Snap.RecoveryProblem != "":
-		return sign{c.G.Unknown, "unknown", theme.Warn}
-	case len(s.Gaps) > 0:
-		return sign{c.G.Warn, "gaps", theme.Warn}
-	}
-	return sign{c.G.OK, "as promised", theme.OK}
-}
+func postureSign(s *recovery.Posture, c Context) sign { return summarySign(s.Summary(), c) }
 
 // drawMeasure draws an objective, its limit, and what the number is from.
 func drawMeasure(r widget.Region, y int, c Context, name, what string, m recovery.Measure) {

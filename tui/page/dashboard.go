@@ -59,6 +59,10 @@ func (d *Dashboard) Selection(c Context) action.Selection {
 
 // Draw draws the page.
 func (d *Dashboard) Draw(r widget.Region, c Context) {
+	if !d.zoomed && !Small(r) && looksAfterBackups(c) {
+		drawRecoveryLine(r.Sub(0, r.H-1, r.W, 1), c)
+		r = r.Sub(0, 0, r.W, r.H-1)
+	}
 	switch {
 	case d.zoomed:
 		d.panel(r, c, d.focus)
@@ -165,5 +169,8 @@ func (d *Dashboard) small(r widget.Region, c Context) {
 	}
 	for _, rel := range st.Releases {
 		line(theme.Text, fmt.Sprintf("%s %s %d%% %d/%d ready", rel.Version, rel.Role, rel.Weight, rel.Ready, rel.Wanted))
+	}
+	if looksAfterBackups(c) && y < r.H {
+		drawRecoveryLine(r.Sub(0, y, r.W, 1), c)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"path/filepath"
+	"slices"
 
 	"github.com/covetpy/covet/internal/backupcmd"
 	"github.com/covetpy/covet/ops/console"
@@ -15,14 +16,22 @@ func (a *app) backupHost() backupcmd.Host {
 
 // serviceFlags are those by which another covetctl of the same person finds the service that this one would.
 func (a *app) serviceFlags() []string {
-	var out []string
 	c := a.flags.cluster
-	for _, f := range []struct{ name, value string }{
-		{"socket", absolute(a.flags.socket)}, {"data-dir", absolute(a.namedDataDir())}, {"platform", c.platform}, {"kubeconfig", absolute(c.kubeconfig)},
-		{"context", c.context}, {"namespace", c.namespace}, {"deployment", c.deployment},
-	} {
-		if f.value != "" {
-			out = append(out, "--"+f.name+"="+f.value)
+	flags := [][2]string{{"--socket", absolute(a.flags.socket)}, {"--data-dir", absolute(a.namedDataDir())}, {"--platform", c.platform}}
+	if settled, ok := a.cluster.(interface{ Flags() []string }); ok { // whatever has become of the kubeconfig's current context
+		for pair := range slices.Chunk(settled.Flags(), 2) {
+			flags = append(flags, [2]string{pair[0], pair[1]})
+		}
+	} else {
+		flags = append(flags, [][2]string{{"--kubeconfig", c.kubeconfig}, {"--context", c.context}, {"--namespace", c.namespace}, {"--deployment", c.deployment}}...)
+	}
+	var out []string
+	for _, f := range flags {
+		if f[0] == "--kubeconfig" {
+			f[1] = absolute(f[1])
+		}
+		if f[1] != "" {
+			out = append(out, f[0]+"="+f[1])
 		}
 	}
 	return out

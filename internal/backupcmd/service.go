@@ -304,7 +304,8 @@ func (f *restoreFlags) allowed(st console.Status, p *restore.Plan) error {
 		return usage(fmt.Errorf("this stops %s, and %s of writes are lost: look at --plan, then say --yes or --confirm %s", name, p.Loss().Round(time.Second), name))
 	}
 	if s.acceptLoss >= 0 && p.Loss().Round(time.Second) > s.acceptLoss {
-		return &exitError{fmt.Errorf("%s of writes would be lost by now, %s were accepted: look at --plan again", p.Loss().Round(time.Second), s.acceptLoss), exitStale}
+		return &exitError{fmt.Errorf("%s of writes would be lost by now, %s were accepted: look at --plan again, or accept more, such as --accept-loss %s",
+			p.Loss().Round(time.Second), s.acceptLoss, (p.Loss() + time.Minute).Truncate(time.Minute)), exitStale}
 	}
 	return nil
 }

@@ -81,7 +81,7 @@ func (p *Port) look() seen {
 	return p.recent.get(moment{p.stage.bell.changed(), keeper, keeper.State().Seq}, func() seen {
 		l := p.sight.layout(now())
 		return seen{
-			snapshot: rollout.Snapshot{Instances: p.sight.instances(l), Weights: p.sight.weights(l)},
+			snapshot: rollout.Snapshot{Instances: p.sight.instances(l), Weights: p.sight.flowing(l)},
 			notes:    append(p.layoutNotes(l), p.sight.drifted()...),
 		}
 	})

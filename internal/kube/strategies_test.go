@@ -59,15 +59,18 @@ func TestCanaryByNumberOfInstances(t *testing.T) {
 	p := w.open()
 	w.add(p, "v1.1.0", "reg.local/web:v1.1.0")
 	in := quick("v1.1.0", rollout.Canary)
-	in.Weights = []int{20, 50, 100}
-	if plan := w.plan(p, in); !says(plan, "20% is 1 of 5, really 20%") {
+	in.Weights = []int{10, 50, 100}
+	if plan := w.plan(p, in); !says(plan, "10% is 1 of 5, really 20%") {
 		t.Errorf("the plan does not say what the weights come to: %q", plan.Warnings)
 	}
-	in.Approve = []int{20}
+	in.Approve = []int{10}
 	ack := w.do(p, console.StartRollout, in)
-	w.eventually("it waits at 20%", func() bool { return p.state().Active != nil && p.state().Active.Phase == rollout.Waiting })
+	w.eventually("it waits at 10%", func() bool { return p.state().Active != nil && p.state().Active.Phase == rollout.Waiting })
 	if got := w.serving("web"); got["reg.local/web:v1.0.0"] != 4 || got["reg.local/web:v1.1.0"] != 1 {
-		t.Fatalf("at 20%% %v serve", got)
+		t.Fatalf("at 10%% %v serve", got)
+	}
+	if got := (live{p}).Snapshot().Weights; got["v1.1.0"] != 20 || got["v1.0.0"] != 80 {
+		t.Errorf("one of five is shown as %v", got)
 	}
 	w.do(p, console.Promote, console.Target{})
 	w.ends(p, ack.Rollout.ID, rollout.Succeeded)

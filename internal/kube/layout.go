@@ -18,6 +18,7 @@ type workload struct {
 	current  bool   // the controller has seen the newest spec
 	complete bool   // all its pods are of its template and ready, and no others are left
 	paused   bool
+	held     bool          // by Covet, for a moment
 	minReady time.Duration // a pod counts once it has been ready for so long
 	failure  string        // why it cannot go on, in the controller's own words
 	named    string        // the release that Covet named in its template, whatever has become of that

@@ -26,8 +26,13 @@ func (p *Port) layoutNotes(l layout) []string {
 		out = append(out, fmt.Sprintf("Deployment %s runs what Covet has not recorded: somebody else deployed it", p.at.Deployment))
 	}
 	for _, slot := range slots {
-		if w, ok := l.slots[slot]; ok && w.failure != "" {
+		w, ok := l.slots[slot]
+		if ok && w.failure != "" {
 			out = append(out, "Deployment "+p.sight.nameOf(slot)+": "+w.failure)
+		}
+		if ok && w.paused && !w.held {
+			out = append(out, fmt.Sprintf("Deployment %s is paused: Kubernetes carries out no change of it before `kubectl rollout resume deployment/%[1]s`, or a rollout or rollback here",
+				p.sight.nameOf(slot)))
 		}
 	}
 	return out

@@ -60,6 +60,7 @@ func (g *sight) workload(s rollout.State, o object, pods []*pod, slot string) wo
 		w.replicas = int(n)
 	}
 	w.paused, _, _ = unstructured.NestedBool(o.Object, "spec", "paused")
+	w.held = o.GetAnnotations()[annPaused] != ""
 	status := func(field string) int64 {
 		n, _, _ := unstructured.NestedInt64(o.Object, "status", field)
 		return n

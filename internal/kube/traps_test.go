@@ -65,6 +65,9 @@ func TestPausedDeploymentIsLetGoInTheSameWrite(t *testing.T) {
 	w.ends(p, w.do(p, console.StartRollout, quick("v1.1.0", rollout.Rolling)).Rollout.ID, rollout.Succeeded)
 	w.patch(deployments, "web", `{"spec":{"paused":true}}`)
 	w.eventually("the pause is seen", func() bool { return p.sight.layout(now()).slots[primary].paused })
+	if !says(console.Plan{Warnings: p.problems()}, "Deployment web is paused") {
+		t.Errorf("nobody is told of the pause: %q", p.problems())
+	}
 	ack := w.do(p, console.Rollback, console.RollbackRequest{})
 	w.ends(p, ack.Rollout.ID, rollout.Succeeded)
 	if paused, _, _ := unstructured.NestedBool(w.deployment("web").Object, "spec", "paused"); paused || !strings.HasPrefix(w.image("web"), "reg.local/web:v1.0.0") {

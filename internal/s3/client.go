@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -66,6 +67,7 @@ type Store struct {
 	client *awss3.Client
 	o      Options
 	https  bool
+	digest atomic.Bool // the server has demanded an MD5 of what is uploaded
 }
 
 // Open returns the store on a bucket. Nothing is asked of the server yet.

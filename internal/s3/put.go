@@ -94,12 +94,14 @@ func (p *put) unsigned(o *awss3.Options) {
 }
 
 func (p *put) single(ctx context.Context, body []byte) error {
-	in := &awss3.PutObjectInput{
-		Bucket: &p.o.Bucket, Key: p.Store.key(p.key), Body: bytes.NewReader(body),
-		ContentLength: aws.Int64(int64(len(body))), IfNoneMatch: p.condition(), Metadata: map[string]string{nonceKey: p.nonce},
-		ServerSideEncryption: types.ServerSideEncryption(p.o.SSE), SSEKMSKeyId: optional(p.o.KMSKeyID),
-	}
-	_, err := p.client.PutObject(ctx, in, p.unsigned)
+	err := p.digested(body, func(md5 *string) error {
+		_, err := p.client.PutObject(ctx, &awss3.PutObjectInput{
+			Bucket: &p.o.Bucket, Key: p.Store.key(p.key), Body: bytes.NewReader(body), ContentMD5: md5,
+			ContentLength: aws.Int64(int64(len(body))), IfNoneMatch: p.condition(), Metadata: map[string]string{nonceKey: p.nonce},
+			ServerSideEncryption: types.ServerSideEncryption(p.o.SSE), SSEKMSKeyId: optional(p.o.KMSKeyID),
+		}, p.unsigned)
+		return err
+	})
 	return p.settle(ctx, err)
 }
 
@@ -142,10 +144,14 @@ func (p *put) parts(ctx context.Context, id *string, part []byte, r io.Reader) (
 		body := part
 		g.Go(func() error {
 			defer func() { p.free <- body[:0] }()
-			out, err := p.client.UploadPart(ctx, &awss3.UploadPartInput{
-				Bucket: &p.o.Bucket, Key: p.Store.key(p.key), UploadId: id, PartNumber: &number,
-				Body: bytes.NewReader(body), ContentLength: aws.Int64(int64(len(body))),
-			}, p.unsigned)
+			var out *awss3.UploadPartOutput
+			err := p.digested(body, func(md5 *string) (err error) {
+				out, err = p.client.UploadPart(ctx, &awss3.UploadPartInput{
+					Bucket: &p.o.Bucket, Key: p.Store.key(p.key), UploadId: id, PartNumber: &number, ContentMD5: md5,
+					Body: bytes.NewReader(body), ContentLength: aws.Int64(int64(len(body))),
+				}, p.unsigned)
+				return err
+			})
 			if err != nil {
 				return err
 			}

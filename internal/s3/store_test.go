@@ -43,6 +43,32 @@ func TestStoreConforms(t *testing.T) {
 	})
 }
 
+// AWS takes nothing without a checksum into a bucket with object lock.
+func TestStoreGivesTheDigestThatIsDemanded(t *testing.T) {
+	srv := s3test.Start(t)
+	proxy := s3test.StartProxy(t, srv, func(_ int64, r *http.Request) s3test.Fault {
+		if r.Method == http.MethodPut && r.Header.Get("Content-MD5") == "" {
+			return s3test.WantsMD5
+		}
+		return s3test.Pass
+	})
+	s := open(t, s3.Options{Endpoint: proxy.Endpoint, Bucket: srv.Bucket(t)})
+	for i, size := range []int{0, 100, 12 << 20} {
+		data := bytes.Repeat([]byte{byte(i), 7}, size/2)
+		key := fmt.Sprint("object-", i)
+		if err := s.Put(t.Context(), key, bytes.NewReader(data), backup.PutOptions{IfAbsent: true}); err != nil {
+			t.Fatalf("%d bytes: %v", size, err)
+		}
+		got, err := backup.ReadAll(t.Context(), s, key, 16<<20)
+		if err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%d bytes: %d came back, %v", size, len(got), err)
+		}
+	}
+	if n := proxy.Faults(); n != 1 {
+		t.Errorf("refused %d times: it should learn from the first", n)
+	}
+}
+
 // Every kind of fault, on every third request: everything that was said to be stored is, exactly once.
 func TestStoreSurvivesFaults(t *testing.T) {
 	srv := s3test.Start(t)

@@ -24,6 +24,7 @@ const (
 	Truncate              // pass on half of the answer's body, then reset
 	Slow                  // wait 300 ms, then forward
 	Expired               // answer 403 ExpiredToken without asking the server
+	WantsMD5              // answer as AWS does to an upload without a checksum into a bucket with object lock
 )
 
 // Proxy stands between a client and the S3 server and makes requests fail.
@@ -70,6 +71,9 @@ func (p *Proxy) harm(f Fault, w http.ResponseWriter, r *http.Request, forward ht
 	case Expired:
 		w.Header().Set("Content-Type", "application/xml")
 		http.Error(w, "<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>", http.StatusForbidden)
+	case WantsMD5:
+		w.Header().Set("Content-Type", "application/xml")
+		http.Error(w, "<Error><Code>InvalidRequest</Code><Message>Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters</Message></Error>", http.StatusBadRequest)
 	case Reset:
 		cut(w)
 	case Lose:

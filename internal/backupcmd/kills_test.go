@@ -47,7 +47,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	v.repo = "s3://" + v.srv.Bucket(t) + "/prod"
 	v.env = append(v.env, "COVET_REPO="+v.repo, "COVET_S3_ENDPOINT="+v.srv.Endpoint, "S3_REGION=us-east-1")
 	v.pg = v.server(nil)
-	v.pg.Exec("CREATE TABLE marks (n int)", "CREATE TABLE filler AS SELECT n, n % 100 AS part, md5(n::text) AS t FROM generate_series(1, 1200000) n",
+	v.pg.Exec("CREATE TABLE marks (n int)", "CREATE TABLE filler AS SELECT n, n % 100 AS part, md5(n::text) AS t FROM generate_series(1, 400000) n",
 		"CREATE INDEX ON filler (n)", "CREATE DATABASE shop")
 	v.marks = &marks{pg: v.pg}
 	v.marks.add(1)

@@ -2,7 +2,6 @@ package backupcmd_test
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -72,14 +72,18 @@ func newBench(t *testing.T, kind string) *bench {
 	return b
 }
 
-// copyProgram puts this test binary, or the covetctl that COVET_TEST_PROGRAM names, where the unprivileged user can run it.
+// copyProgram puts the covetctl of the folder COVET_BIN, or else this test binary, where the unprivileged user can run it. A
+// process a segment is many, and with the race detector each takes seconds.
 func copyProgram(t *testing.T, to string) {
 	t.Helper()
 	from, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, err := os.Open(cmp.Or(os.Getenv("COVET_TEST_PROGRAM"), from))
+	if bin := os.Getenv("COVET_BIN"); bin != "" {
+		from = filepath.Join(bin, "covetctl")
+	}
+	in, err := os.Open(from)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +151,7 @@ func (b *bench) server(settings map[string]string) *pgtest.Cluster {
 func (b *bench) flushWAL(pg *pgtest.Cluster) {
 	b.t.Helper()
 	last := pg.One("SELECT pg_walfile_name(pg_switch_wal())")
-	pgtest.Eventually(b.t, "WAL segment "+last+" is archived", func() bool {
+	pgtest.Within(b.t, 3*time.Minute, "WAL segment "+last+" is archived", func() bool { // after failures the archiver rests for a minute
 		return pg.One("SELECT last_archived_wal FROM pg_stat_archiver") >= last
 	})
 }

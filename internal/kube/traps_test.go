@@ -312,7 +312,7 @@ func TestBadRollbackTargetIsQuarantined(t *testing.T) {
 	if !strings.Contains(r.Message, "CrashLoopBackOff") {
 		t.Errorf("the reason is %q", r.Message)
 	}
-	w.eventually("what served serves again", func() bool {
+	w.within(3*time.Minute, "what served serves again", func() bool {
 		return strings.HasPrefix(w.image("web"), "reg.local/web:v1.1.0") && w.serving("web")["reg.local/web:v1.1.0"] == 4
 	})
 	w.refused(p, console.Rollback, console.RollbackRequest{To: "bad"}, console.CodeRefused, "quarantined")

@@ -105,6 +105,7 @@ func TestUsageErrors(t *testing.T) {
 		"audit -n 0":                               "give a number",
 		"completion tcsh":                          "bash, zsh or fish",
 		"help nonsense":                            "no help on",
+		"restore --immediate --target-xid 3":       "[immediate target-xid] were all set",
 	}
 	for args, says := range cases {
 		port := answering()

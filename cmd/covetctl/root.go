@@ -31,8 +31,13 @@ covetctl rollback --reason "checkout answers 500"`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		PersistentPreRunE: func(*cobra.Command, []string) error { return a.begin() },
-		RunE:              func(cmd *cobra.Command, _ []string) error { return a.open(cmd.Context()) },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cmd.ValidateFlagGroups(); err != nil { // cobra looks at the groups only after this
+				return err
+			}
+			return a.begin()
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.open(cmd.Context()) },
 	}
 	c.SetArgs(a.args)
 	c.SetIn(a.in)

@@ -85,15 +85,22 @@ func signal(ring chan struct{}) {
 	}
 }
 
+// chimeRest is how long changes are gathered after one that was told: a namespace that scales up by thousands of pods must not keep the
+// engine looking.
+const chimeRest = 20 * time.Millisecond
+
 // chime nudges the engine whenever something that is watched has changed.
 func (d *driver) chime(ctx context.Context) {
+	changed := d.port.stage.bell.changed()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-d.port.stage.bell.changed():
-			d.nudge()
+		case <-changed:
 		}
+		changed = d.port.stage.bell.changed() // what changes while it rests is told afterwards
+		d.nudge()
+		pause(ctx, nil, chimeRest)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -76,5 +77,35 @@ func TestEverythingIsListed(t *testing.T) {
 	targets, err := (Target{Kubeconfig: w.kubeconfig, Namespace: w.namespace, Deployment: "web"}).Targets(t.Context())
 	if err != nil || len(targets.Services) != others+1 {
 		t.Errorf("%d services, %v: %s", len(targets.Services), err, targets.Hidden)
+	}
+}
+
+// Thousands of changes a second are one reason to look: the driver looks at what is there, and not at each of them.
+func TestManyChangesAreOneNudge(t *testing.T) {
+	t.Parallel()
+	d := &driver{port: &Port{stage: &stage{}}, ring: make(chan struct{}, 1)}
+	var looks atomic.Int64
+	go func() {
+		for {
+			select {
+			case <-d.ring:
+				looks.Add(1)
+			case <-t.Context().Done():
+				return
+			}
+		}
+	}()
+	go d.chime(t.Context())
+	began := time.Now()
+	for time.Since(began) < 500*time.Millisecond {
+		d.port.stage.bell.ring()
+		time.Sleep(50 * time.Microsecond)
+	}
+	took := time.Since(began)
+	if most := int64(took/chimeRest) + 2; looks.Load() > most {
+		t.Errorf("%d looks in %v, want at most %d", looks.Load(), took, most)
+	}
+	if looks.Load() == 0 {
+		t.Error("nobody looked")
 	}
 }

@@ -110,7 +110,7 @@ func (d *driver) busy() bool {
 	if s.Active != nil {
 		return true
 	}
-	return s.Warm != nil || d.port.hand.untidy() || d.port.hand.restless(s)
+	return s.Warm != nil || d.port.hand.unfinished(s) || d.port.hand.restless(s)
 }
 
 // run drives until there is nothing left to do.
@@ -340,7 +340,7 @@ func (p *Port) Finish(ctx context.Context) (string, error) {
 		changed := p.stage.bell.changed()
 		s := p.state()
 		switch {
-		case s.Active == nil && s.Warm == nil && !p.hand.untidy():
+		case s.Active == nil && s.Warm == nil && !p.hand.unfinished(s):
 			return "", nil
 		case s.Active == nil && s.Warm != nil:
 			return fmt.Sprintf("%s stays warm until %s, so that going back takes no time; without a covetd controller it stays until the next rollout, or covetctl rollout resume, lets it go",

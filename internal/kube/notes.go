@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/covetpy/covet/ops/health"
@@ -24,6 +25,10 @@ func (p *Port) layoutNotes(l layout) []string {
 	var out []string
 	if l.rest && l.adrift() && l.slots[primary].version == "" {
 		out = append(out, fmt.Sprintf("Deployment %s runs what Covet has not recorded: somebody else deployed it", p.at.Deployment))
+	}
+	if s := p.state(); p.sight.astray(s) {
+		out = append(out, fmt.Sprintf("Deployment %s was left with %s, and %s is in charge: where nobody puts it right, covetctl rollout resume does",
+			p.at.Deployment, cmp.Or(l.slots[primary].version, "something else"), s.Stable))
 	}
 	for _, slot := range slots {
 		w, ok := l.slots[slot]

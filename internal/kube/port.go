@@ -264,7 +264,7 @@ func (p *Port) Do(ctx context.Context, op console.Op, in, out any) error {
 	if err := p.fit(ctx, op); err != nil {
 		return err
 	}
-	if op == console.ResumeRollout && p.state().Active == nil && (p.state().Warm != nil || p.hand.untidy()) {
+	if s := p.state(); op == console.ResumeRollout && s.Active == nil && (s.Warm != nil || p.hand.unfinished(s)) {
 		return p.resumeEnd(ctx, out)
 	}
 	answer, err := p.give(ctx, op, body)

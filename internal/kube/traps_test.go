@@ -312,10 +312,39 @@ func TestBadRollbackTargetIsQuarantined(t *testing.T) {
 	if !strings.Contains(r.Message, "CrashLoopBackOff") {
 		t.Errorf("the reason is %q", r.Message)
 	}
-	w.within(3*time.Minute, "what served serves again", func() bool {
+	w.eventually("what served serves again", func() bool {
 		return strings.HasPrefix(w.image("web"), "reg.local/web:v1.1.0") && w.serving("web")["reg.local/web:v1.1.0"] == 4
 	})
 	w.refused(p, console.Rollback, console.RollbackRequest{To: "bad"}, console.CodeRefused, "quarantined")
+}
+
+// A driver that dies, or rests, between the end of a failed rolling update and the write that gives the Deployment back would
+// leave the bad release there for good.
+func TestWhatAFailedRollingUpdateLeftIsPutRight(t *testing.T) {
+	w := newWorld(t)
+	p := w.open()
+	w.add(p, "bad", "reg.local/web:crash")
+	w.add(p, "v1.1.0", "reg.local/web:v1.1.0")
+	w.ends(p, w.do(p, console.StartRollout, quick("v1.1.0", rollout.Rolling)).Rollout.ID, rollout.Succeeded)
+	p.killed()
+	q := w.open()
+	if err := q.hand.do(t.Context(), move{put, primary, "bad", 4}); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("it is said", func() bool {
+		return says(console.Plan{Warnings: q.problems()}, "was left with bad, and v1.1.0 is in charge")
+	})
+	w.do(q, console.ResumeRollout, console.Target{})
+	w.eventually("it drives, once the dead one's lease is over", func() bool { self, _ := q.Drives(t.Context()); return self })
+	if left, err := q.Finish(t.Context()); err != nil || left != "" {
+		t.Errorf("left %q, %v", left, err)
+	}
+	if got := w.image("web"); !strings.HasPrefix(got, "reg.local/web:v1.1.0") {
+		t.Errorf("it ended with %s", got)
+	}
+	if says(console.Plan{Warnings: q.problems()}, "was left with") {
+		t.Errorf("it is still said: %q", q.problems())
+	}
 }
 
 func TestAbortWinsOverPromote(t *testing.T) {

@@ -19,9 +19,10 @@ func (p Progress) Rate() float64 {
 	return float64(p.Done) / p.Elapsed.Seconds()
 }
 
-// ETA is the time still to go at the rate so far; negative where it can't be told.
+// ETA is the time still to go at the rate so far; negative where it can't be told: also while next to nothing is done, whose rate
+// says nothing.
 func (p Progress) ETA() time.Duration {
-	if r := p.Rate(); r > 0 && p.Total > 0 {
+	if r := p.Rate(); r > 0 && p.Total > 0 && p.Done > p.Total/1000 {
 		return time.Duration(float64(max(p.Total-p.Done, 0)) / r * float64(time.Second))
 	}
 	return -1

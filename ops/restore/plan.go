@@ -35,6 +35,7 @@ type Plan struct {
 	// Live is the server that is to be replaced, as it was while this was planned; nil where none was asked.
 	Live *Live `json:"live,omitempty"`
 
+	stop       backup.LSN // where the target stops the recovery; the end of the archive where it doesn't
 	archivedTo backup.LSN // the end of the archive; 0 where it is within a segment
 }
 
@@ -217,7 +218,7 @@ func (in Input) unreachable(ctx context.Context, c *chain, reason string) error 
 
 // finish fills in what the plan says of the way to the stop.
 func (in Input) finish(ctx context.Context, c *chain, own backup.Timeline, stop backup.LSN) (*Plan, error) {
-	p := &Plan{Backup: c.head, Target: in.Target.String(), Timeline: own}
+	p := &Plan{Backup: c.head, Target: in.Target.String(), Timeline: own, stop: stop}
 	if a, ok := in.Archived.Find(c.segments[len(c.segments)-1]); ok && !a.Live {
 		p.archivedTo = c.end()
 	}
@@ -248,7 +249,16 @@ func point(m *backup.Mark, err error) (*Point, error) {
 	return &Point{m.LSN, m.Time, m.XID}, nil
 }
 
-// End is the LSN up to which WAL is fetched at the most.
+// End is the LSN up to which the log will be replayed, as far as can be known: where the target stops it; otherwise the last
+// transaction, where that is in the last segment, the rest of which is empty as a rule.
 func (p *Plan) End() backup.LSN {
-	return p.Segments[len(p.Segments)-1].End(p.Backup.SegmentSize)
+	last := p.Segments[len(p.Segments)-1]
+	end := last.End(p.Backup.SegmentSize)
+	switch {
+	case p.stop < end:
+		return p.stop
+	case p.Reaches != nil && p.Reaches.LSN >= last.Start(p.Backup.SegmentSize):
+		return p.Reaches.LSN
+	}
+	return end
 }

@@ -106,6 +106,10 @@ func TestPlanPicksTheBackupForTheTarget(t *testing.T) {
 		if p.Backup.ID != c.backup || p.Reaches == nil || p.Reaches.XID != c.reaches || p.Segments[len(p.Segments)-1].No != c.last || p.Newest.XID != 109 {
 			t.Errorf("%s: backup %s, reaches %+v, up to %s", name, p.Backup.ID, p.Reaches, p.Last)
 		}
+		next := at(uint64(p.Reaches.XID) - 99) // the next transaction
+		if end := p.End(); end < p.Reaches.LSN || end > next {
+			t.Errorf("%s: the log is said to be replayed to %s, and the last transaction is at %s", name, end, p.Reaches.LSN)
+		}
 	}
 }
 

@@ -55,6 +55,7 @@ func (r Repository) Attempts(ctx context.Context, service, kind string, limit in
 		}
 		out = append(out, a)
 	}
+	slices.SortFunc(out, func(a, b Attempt) int { return a.Began.Compare(b.Began) }) // IDs of one second sort at random
 	return out, nil
 }
 

@@ -49,6 +49,27 @@ func TestAttempts(t *testing.T) {
 	}
 }
 
+// Restores of a moment follow each other within a second, in which IDs sort at random.
+func TestAttemptsOfOneSecond(t *testing.T) {
+	t.Parallel()
+	r, ctx := repository(t), t.Context()
+	at := time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC)
+	for i := range 20 {
+		if err := r.SaveAttempt(ctx, "shop", &backup.Attempt{Kind: "backup", Began: at.Add(time.Duration(i) * time.Millisecond)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := r.Attempts(ctx, "shop", "backup", 20)
+	if err != nil || len(got) != 20 {
+		t.Fatalf("%+v %v", got, err)
+	}
+	for i, a := range got {
+		if want := at.Add(time.Duration(i) * time.Millisecond); !a.Began.Equal(want) {
+			t.Fatalf("number %d began at %s, not %s", i, a.Began, want)
+		}
+	}
+}
+
 // One of two gets a lease; the other does once the first has given it back, or has been silent for long.
 func TestLease(t *testing.T) {
 	t.Parallel()

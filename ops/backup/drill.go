@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -67,5 +68,6 @@ func (c Cluster) Drills(ctx context.Context) ([]DrillResult, error) {
 		}
 		out = append(out, d)
 	}
+	slices.SortFunc(out, func(a, b DrillResult) int { return a.Began.Compare(b.Began) }) // IDs of one second sort at random
 	return out, nil
 }

@@ -114,6 +114,9 @@ func (o *output) progress(w io.Writer) func(backup.Progress) {
 }
 
 func progressLine(p backup.Progress) string {
+	if p.Done == 0 && p.Total == 0 {
+		return p.Phase // which moves nothing
+	}
 	line := fmt.Sprintf("%-10s %s", p.Phase, size(p.Done))
 	if p.Total > 0 {
 		line += fmt.Sprintf(" of %s, %.0f %%", size(p.Total), min(100, 100*float64(p.Done)/float64(p.Total)))

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -184,7 +185,7 @@ func checkRoles(ctx context.Context, p *kube.Port) check {
 
 // driver is a Port that may have to carry out itself what was asked for.
 type driver interface {
-	Drives(ctx context.Context) (self bool, who string)
+	Carries(ctx context.Context, unsure func(who string, longest time.Duration)) (self bool, who string)
 	Finish(ctx context.Context) (left string, err error)
 }
 
@@ -194,12 +195,18 @@ func (a *app) carriesOut(ctx context.Context, port console.Port, ack console.Ack
 	if !ok || ack.Rollout == nil {
 		return watch, nil
 	}
-	self, who := d.Drives(ctx)
+	unsure := func(who string, longest time.Duration) {
+		_ = a.note(render.Idle, "%s holds the lease: making sure that it is alive, for %s at most", who, longest)
+	}
+	self, who := d.Carries(ctx, unsure)
 	if !self {
 		return watch, a.note(render.Idle, "%s carries it out; covetctl only watches", who)
 	}
-	return true, a.note(render.Idle, "no controller runs, so this covetctl carries it out. Should it end, the traffic stays as it is, "+
-		"and `covetctl rollout resume` or a controller goes on")
+	why := "no controller runs, so"
+	if who != "" {
+		why = "it does not wait for " + who + ":"
+	}
+	return true, a.note(render.Idle, "%s this covetctl carries it out. Should it end, the traffic stays as it is, and `covetctl rollout resume` or a controller goes on", why)
 }
 
 // finish stays until nothing is left that only this program would do, and says what is.

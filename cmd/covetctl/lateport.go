@@ -100,22 +100,6 @@ func (l *latePort) pin() kube.Target {
 	return t
 }
 
-// Drives reports whether this program carries out what is asked for.
-func (l *latePort) Drives(ctx context.Context) (self bool, who string) {
-	if d, ok := l.there().(driver); ok {
-		return d.Drives(ctx)
-	}
-	return false, ""
-}
-
-// Finish waits until nothing is left that only this program would do.
-func (l *latePort) Finish(ctx context.Context) (left string, err error) {
-	if d, ok := l.there().(driver); ok {
-		return d.Finish(ctx)
-	}
-	return "", nil
-}
-
 var errNotYet = &console.Error{Code: console.CodeUnreachable, Message: "the cluster has not answered yet"}
 
 // Ask implements console.Port. What is not reached yet is not waited for: the stream is what reaches it.

@@ -28,6 +28,7 @@ type driver struct {
 	awake   bool
 	asked   bool // something was to be done since run looked last
 	urgent  bool // something that must not wait for another driver was asked for
+	presses bool // it is being done, or about to be, whoever holds the lease
 	stop    context.CancelFunc
 	signals *signals
 }
@@ -57,6 +58,7 @@ func (d *driver) wake(urgent bool) {
 	defer d.mu.Unlock()
 	d.asked = true
 	d.urgent = urgent && !d.self
+	d.presses = d.presses || d.urgent
 	if d.awake {
 		d.nudge()
 		if d.urgent {
@@ -119,8 +121,9 @@ func (d *driver) run(ctx context.Context) {
 		if !d.always && !d.busy() && d.sleeps() {
 			return
 		}
-		if d.presses() {
+		if d.pressed() {
 			d.drive(ctx, true)
+			d.settled()
 			continue
 		}
 		displaced, err := d.lease.take(ctx, now(), false)
@@ -140,13 +143,27 @@ func (d *driver) run(ctx context.Context) {
 	d.awake, d.self = false, false
 }
 
-// presses reports, once, whether what was asked for is to be done now, whoever holds the lease.
-func (d *driver) presses() bool {
+// pressed reports, once, whether what was asked for is to be done now, whoever holds the lease.
+func (d *driver) pressed() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	urgent := d.urgent && d.port.state().Active != nil
+	d.presses = d.urgent && d.port.state().Active != nil
 	d.urgent = false
-	return urgent
+	return d.presses
+}
+
+// settled says that what was urgent is done, or that the lease decides again who does it.
+func (d *driver) settled() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.presses = d.urgent
+}
+
+// pressing reports whether something is done without waiting for whoever holds the lease.
+func (d *driver) pressing() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.presses
 }
 
 // sleeps ends the driver's work, unless it was asked for more meanwhile.
@@ -321,18 +338,43 @@ func (d *driver) close() error {
 	return d.lease.release(ctx)
 }
 
-// Drives reports whether this program carries out what was asked for, and who does otherwise.
+// Drives reports whether this program carries out what was asked for, and who does otherwise, as the lease has it.
 func (p *Port) Drives(ctx context.Context) (self bool, who string) {
 	h, err := p.driver.lease.read(ctx)
-	if err == nil && h.by != p.options.Holder && h.fresh(now()) {
+	if err == nil && h.by != p.options.Holder && h.fresh(now()) && !p.driver.pressing() {
 		return false, h.by
+	}
+	return true, ""
+}
+
+// Carries is Drives, but sure: a lease outlives whoever held it, so it waits, after telling unsure of whom, until they have renewed it, or
+// have not for as long as it lasts. A controller that was there a moment ago is believed: its pod is started again.
+// What cannot wait for whoever holds the lease is carried out here: who is from whom it is taken.
+func (p *Port) Carries(ctx context.Context, unsure func(who string, longest time.Duration)) (self bool, who string) {
+	var first held
+	for ctx.Err() == nil {
+		h, err := p.driver.lease.read(ctx)
+		if err != nil || h.by == p.options.Holder || !h.fresh(now()) {
+			return true, ""
+		}
+		if p.driver.pressing() {
+			return true, h.by
+		}
+		switch late := now().Sub(h.renewed); {
+		case h.controls() && late < leaseRenew+leaseRenew/2, first.by == h.by && !first.renewed.Equal(h.renewed):
+			return false, h.by
+		case first.by == "":
+			unsure(h.by, (leaseDuration - late).Round(time.Second))
+		}
+		first = h
+		pause(ctx, nil, 200*time.Millisecond)
 	}
 	return true, ""
 }
 
 // Finish waits until everything is done that nobody else would do: a release that stays warm is left so, and said.
 func (p *Port) Finish(ctx context.Context) (string, error) {
-	if self, _ := p.Drives(ctx); !self {
+	if self, _ := p.Carries(ctx, func(string, time.Duration) {}); !self {
 		return "", nil
 	}
 	p.driver.wake(false)

@@ -372,6 +372,9 @@ func TestRollbackWhileTheLaptopThatDroveIsDead(t *testing.T) {
 	}
 	began := time.Now()
 	w.do(q, console.Rollback, console.RollbackRequest{})
+	if self, who := q.Drives(t.Context()); !self {
+		t.Errorf("the rollback is left to %s", who)
+	}
 	w.eventually("the candidate has no weight", func() bool { return !weighs() })
 	took := time.Since(began)
 	t.Logf("no weight after %s", took)
@@ -380,4 +383,49 @@ func TestRollbackWhileTheLaptopThatDroveIsDead(t *testing.T) {
 	}
 	w.ends(q, ack.Rollout.ID, rollout.RolledBack)
 	w.tidied(q)
+}
+
+// A lease outlives who held it: what is asked for is left only to somebody who has shown to be alive.
+func TestOnlyTheLivingCarryOut(t *testing.T) {
+	w := newWorld(t)
+	p := w.open()
+	as := func(holder string, ago time.Duration) {
+		w.eventually(holder+" holds the lease", func() bool {
+			_, err := newLease(w.client, "web", holder).take(t.Context(), time.Now().Add(-ago), true)
+			return err == nil
+		})
+	}
+	asked := func() (self bool, who, unsure string) {
+		self, who = p.Carries(t.Context(), func(who string, longest time.Duration) {
+			unsure = who
+			if longest <= 0 || longest > leaseDuration {
+				t.Errorf("it looks for %s", longest)
+			}
+		})
+		return self, who, unsure
+	}
+	as("controller web-1 7", time.Second)
+	if self, who, unsure := asked(); self || who != "controller web-1 7" || unsure != "" {
+		t.Errorf("a controller: %v, %q, %q", self, who, unsure)
+	}
+	as("controller web-1 7", 7*time.Second)
+	if self, who, unsure := asked(); !self || unsure != "controller web-1 7" {
+		t.Errorf("a controller that is gone: %v, %q, %q", self, who, unsure)
+	}
+	as("covetctl laptop 4711", 8*time.Second)
+	if self, who, unsure := asked(); !self || unsure != "covetctl laptop 4711" {
+		t.Errorf("a laptop that is gone: %v, %q, %q", self, who, unsure)
+	}
+	as("covetctl laptop 4711", 0)
+	var renewing sync.WaitGroup
+	renewing.Go(func() {
+		time.Sleep(500 * time.Millisecond)
+		if _, err := newLease(w.client, "web", "covetctl laptop 4711").take(t.Context(), time.Now(), false); err != nil {
+			t.Error(err)
+		}
+	})
+	if self, who, unsure := asked(); self || who != "covetctl laptop 4711" || unsure == "" {
+		t.Errorf("a laptop that renews it: %v, %q, %q", self, who, unsure)
+	}
+	renewing.Wait()
 }

@@ -51,6 +51,9 @@ func (h held) fresh(now time.Time) bool {
 	return h.by != "" && now.Sub(h.renewed) < leaseDuration && !deadHere(h.by)
 }
 
+// controls reports whether a controller holds it.
+func (h held) controls() bool { return strings.HasPrefix(h.by, "controller ") }
+
 // deadHere reports whether the holder was a process of this machine that is no more.
 func deadHere(holder string) bool {
 	words := strings.Fields(holder)

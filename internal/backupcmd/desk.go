@@ -153,6 +153,7 @@ func (f *restoreFlags) forConsole(st console.Status, out *serviceResult) console
 	if p.Loss() > 0 {
 		c.Warnings = append(c.Warnings, fmt.Sprintf("%s of writes are LOST: everything after the target, and what is written until the service has stopped (%s).", loss, p.LossBasis()))
 	}
+	c.Warnings = append(c.Warnings, p.Doubts...)
 	for _, o := range out.InTheWay {
 		c.Warnings = append(c.Warnings, "IN THE WAY: "+o.String())
 	}

@@ -72,9 +72,10 @@ func (f *drillFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	results := []backup.DrillResult{}
+	var damaged error
 	if f.list {
-		if results, err = c.Drills(ctx); err != nil {
-			return err
+		if results, damaged = c.Drills(ctx); damaged != nil && !errors.Is(damaged, backup.ErrDamaged) {
+			return damaged
 		}
 	} else {
 		d, err := f.drill(ctx, c, cmd.ErrOrStderr())
@@ -83,8 +84,8 @@ func (f *drillFlags) run(cmd *cobra.Command) error {
 		}
 		results = append(results, *d)
 	}
-	if err := f.print(cmd.OutOrStdout(), results, func(w io.Writer) error { return printDrills(w, results) }); err != nil {
-		return err
+	if err := f.print(cmd.OutOrStdout(), results, func(w io.Writer) error { return printDrills(w, results) }); err != nil || damaged != nil {
+		return errors.Join(err, damaged)
 	}
 	if !f.list && !results[0].Passed() {
 		return errors.New("the drill failed: see the checks above")

@@ -44,14 +44,7 @@ func newScene(t *testing.T) *scene {
 // copy returns a bench on a copy of the scene's repository.
 func (s *scene) copy(t *testing.T) (*bench, string) {
 	t.Helper()
-	to := filepath.Join(pgtest.Dir(t), "repo")
-	if out, err := pgtest.Command(t, "cp", "-a", s.root, to).CombinedOutput(); err != nil {
-		t.Fatalf("%v %s", err, out)
-	}
-	b := *s.bench
-	b.t, b.repo = t, "file://"+to
-	b.env = append(append([]string{}, s.env...), "COVET_REPO="+b.repo)
-	return &b, to
+	return s.copyOf(t, s.root)
 }
 
 // dataDir is a directory that a restore may make.

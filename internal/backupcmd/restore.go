@@ -293,24 +293,43 @@ func (f *restoreFlags) validate(ctx context.Context) (restore.Target, error) {
 
 // makePlan lists what is there and plans with it.
 func makePlan(ctx context.Context, c backup.Cluster, t restore.Target, id string) (*restore.Plan, error) {
-	heads, err := c.Backups(ctx)
-	if err != nil && !errors.Is(err, backup.ErrDamaged) {
-		return nil, err
+	heads, unread := c.Backups(ctx)
+	if unread != nil && !errors.Is(unread, backup.ErrDamaged) {
+		return nil, unread
 	}
 	if len(heads) == 0 {
-		return nil, errors.Join(&restore.UnreachableError{Target: t, Reason: "there is no backup in " + c.Where}, err)
+		return nil, errors.Join(&restore.UnreachableError{Target: t, Reason: "there is no backup in " + c.Where}, unread)
 	}
 	size := heads[0].SegmentSize
 	archived, err := c.Archived(ctx, size)
 	if err != nil {
 		return nil, err
 	}
-	return restore.Make(ctx, restore.Input{
-		Heads: heads, Archived: archived, Target: t, Backup: id,
+	verified, err := c.Verified(ctx)
+	if err != nil && !errors.Is(err, backup.ErrDamaged) {
+		return nil, err
+	}
+	plan, err := restore.Make(ctx, restore.Input{
+		Heads: heads, Archived: archived, Target: t, Backup: id, Doubts: doubtsOf(verified),
 		Facts: func(ctx context.Context, s backup.Segment, next *backup.Segment) (backup.Facts, error) {
 			return c.Facts(ctx, s, next, size)
 		},
 	})
+	if err == nil && unread != nil {
+		plan.Doubts = append(plan.Doubts, strings.Split(unread.Error(), "\n")...)
+	}
+	return plan, err
+}
+
+// doubtsOf says against which backups the last verification speaks.
+func doubtsOf(verified map[string]backup.Verified) map[string]string {
+	out := map[string]string{}
+	for id, v := range verified {
+		if len(v.Damage) > 0 && id != backup.LogID {
+			out[id] = fmt.Sprintf("backup %s was found damaged %s: %s", id, when(v.At), v.Damage[0])
+		}
+	}
+	return out
 }
 
 // locations reads --tablespace.
@@ -379,6 +398,9 @@ func (r *result) table(w io.Writer) error {
 		"timeline", fmt.Sprint(p.Timeline), "WAL", fmt.Sprintf("%d segments, %s to %s, %s", len(p.Segments), p.First, p.Last, size(p.WALBytes)),
 		"reaches", pointText(p.Reaches, "the end of the backup"), "newest", pointText(p.Newest, "the end of the backup"),
 		"loses", r.Loses.Time + ", " + r.Loses.Basis, "restore", r.ID, "place", r.Place,
+	}
+	for _, d := range p.Doubts {
+		pairs = append(pairs, "MIND", d)
 	}
 	for _, o := range r.InTheWay {
 		pairs = append(pairs, "IN THE WAY", o.String())

@@ -85,15 +85,15 @@ func (f *restoreFlags) remember(ctx context.Context, c backup.Cluster, n rollout
 const historyShown = 50
 
 func (f *restoreFlags) printHistory(cmd *cobra.Command, c backup.Cluster) error {
-	done, err := c.Attempts(cmd.Context(), c.Service, logicalKind, historyShown)
-	if err != nil {
-		return err
+	done, damaged := c.Attempts(cmd.Context(), c.Service, logicalKind, historyShown)
+	if damaged != nil && !errors.Is(damaged, backup.ErrDamaged) {
+		return damaged
 	}
-	return f.print(cmd.OutOrStdout(), done, func(w io.Writer) error {
+	return errors.Join(damaged, f.print(cmd.OutOrStdout(), done, func(w io.Writer) error {
 		var lines [][]string
 		for _, a := range done {
 			lines = append(lines, []string{when(a.Began), a.Ended.Sub(a.Began).Round(time.Second).String(), a.Host, a.Says})
 		}
 		return rows(w, []string{"BEGAN", "TOOK", "HOST", "WHAT"}, lines)
-	})
+	}))
 }

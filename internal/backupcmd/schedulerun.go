@@ -115,7 +115,7 @@ func (f *scheduleRunFlags) job(ctx context.Context, cmd *cobra.Command, repo bac
 func (f *scheduleRunFlags) leased(ctx context.Context, cmd *cobra.Command, repo backup.Repository, c Config, k recovery.Kind, now time.Time) (recovery.Outcome, error) {
 	o := recovery.Outcome{Kind: k}
 	attempts, err := repo.Attempts(ctx, f.service, string(k), 10)
-	if err != nil {
+	if err != nil && !errors.Is(err, backup.ErrDamaged) { // the damaged ones are passed over
 		return o, err
 	}
 	slot, due := c.Schedule.Due(k, attempts, now)
@@ -167,7 +167,7 @@ func (f *scheduleRunFlags) do(ctx context.Context, progress io.Writer, k recover
 		for _, v := range vs {
 			read += v.Bytes
 		}
-		return fmt.Sprintf("%d backups are good, %s read", len(vs), size(read)), err
+		return fmt.Sprintf("%d backups and the log are good, %s read", len(slices.DeleteFunc(vs, func(v backup.Verification) bool { return v.ID == backup.LogID })), size(read)), err
 	case recovery.Drill:
 		ds, err := call[[]backup.DrillResult](ctx, progress, drillCommand(), f.args())
 		if len(ds) == 0 {

@@ -1,6 +1,7 @@
 package backupcmd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -21,8 +22,10 @@ func verifyCommand() *cobra.Command {
 		Use:   "verify [BACKUP…]",
 		Short: "Read backups back and check every byte",
 		Long: `Read backups back and check them: the manifest, each pack's SHA-256, each block's hash once it is decompressed, and the
-WAL that the backup needs. Without names, all backups of the service; with --stalest N the newest, and the N that were verified longest ago or never.
-What was found is kept in the repository. Exits with 5 where anything is damaged.`,
+WAL that the backup needs. Without names, all backups of the service, and every file of the archived log from the oldest backup on; with
+--stalest N the newest backup, the N that were verified longest ago or never, and the log since the backup before the newest.
+What was found is kept in the repository: covetctl status tells of it, and a restore passes over a damaged backup where another
+leads to the target. Exits with 5 where anything is damaged. What of the log is missing is shown by covetctl backup gaps.`,
 		Example: `  covetctl backup verify
   covetctl backup verify 20260301T020000Z-k3xq -o json`,
 		RunE:              func(cmd *cobra.Command, args []string) error { return failed(f.verify(cmd, &o, args, stalest)) },
@@ -65,42 +68,76 @@ func (f *repoFlags) verify(cmd *cobra.Command, o *output, ids []string, stalest 
 	return errors.Join(bad...)
 }
 
-// verifyPart verifies the backups of one kind: all, or those of the names that it has.
+// verifyPart verifies the backups of one kind: all, or those of the names that it has. Without names, the log as well.
 func verifyPart(cmd *cobra.Command, o *output, c backup.Cluster, ids []string, stalest int, bad *[]error) (results []*backup.Verification, err error) {
 	ctx := cmd.Context()
+	check := verifying{v: backup.NewVerifier(c), c: c, o: o, cmd: cmd}
+	var heads []backup.Head
 	if len(ids) == 0 {
-		heads, err := c.Backups(ctx)
-		if err != nil && !errors.Is(err, backup.ErrDamaged) {
+		if heads, err = c.Backups(ctx); err != nil && !errors.Is(err, backup.ErrDamaged) {
 			return nil, err
 		}
 		if err != nil {
 			*bad = append(*bad, err)
 		}
 		verified, err := c.Verified(ctx)
-		if err != nil {
+		if err != nil && !errors.Is(err, backup.ErrDamaged) {
 			return nil, err
 		}
 		ids = backup.Stalest(heads, verified, stalest)
 	}
-	v := backup.NewVerifier(c)
 	for _, id := range ids {
-		began := time.Now()
-		r, err := v.Verify(ctx, id, o.progress(cmd.ErrOrStderr()))
+		r, err := check.keep(ctx, "backup "+id, func(report func(backup.Progress)) (*backup.Verification, error) {
+			return check.v.Verify(ctx, id, report)
+		})
 		if errors.Is(err, backup.ErrNotFound) {
 			continue // it expired meanwhile, or is of the other kind
 		}
 		if err != nil {
 			return nil, err
 		}
-		if err := c.SaveVerified(ctx, id, backup.Verified{At: began.UTC(), Took: backup.Elapsed(time.Since(began)), Bytes: r.Bytes, Damage: r.Damage}); err != nil {
+		results = append(results, r)
+	}
+	if n := len(heads); n > 0 && heads[0].Logical == nil {
+		from := heads[0].FirstSegment().No
+		for _, h := range heads {
+			from = min(from, h.FirstSegment().No)
+		}
+		if stalest > 0 && n > 1 {
+			from = heads[n-2].FirstSegment().No
+		}
+		r, err := check.keep(ctx, "the archived WAL", func(report func(backup.Progress)) (*backup.Verification, error) {
+			return check.v.Log(ctx, heads[0].SegmentSize, from, report)
+		})
+		if err != nil {
 			return nil, err
 		}
 		results = append(results, r)
-		if len(r.Damage) > 0 {
-			*bad = append(*bad, fmt.Errorf("backup %s is damaged: %s", id, strings.Join(r.Damage, "; ")))
-		}
 	}
+	*bad = append(*bad, check.bad...)
 	return results, nil
+}
+
+// verifying is a verification under way.
+type verifying struct {
+	v   *backup.Verifier
+	c   backup.Cluster
+	o   *output
+	cmd *cobra.Command
+	bad []error // what is damaged
+}
+
+// keep does one verification, and keeps what it found.
+func (v *verifying) keep(ctx context.Context, what string, do func(func(backup.Progress)) (*backup.Verification, error)) (*backup.Verification, error) {
+	began := time.Now()
+	r, err := do(v.o.progress(v.cmd.ErrOrStderr()))
+	if err != nil {
+		return nil, err
+	}
+	if len(r.Damage) > 0 {
+		v.bad = append(v.bad, fmt.Errorf("%s is damaged: %s", what, strings.Join(r.Damage, "; ")))
+	}
+	return r, v.c.SaveVerified(ctx, backup.Verified{ID: r.ID, At: began.UTC(), Took: backup.Elapsed(time.Since(began)), Bytes: r.Bytes, Damage: r.Damage})
 }
 
 func printVerified(w io.Writer, rs []*backup.Verification) error {
@@ -110,7 +147,11 @@ func printVerified(w io.Writer, rs []*backup.Verification) error {
 		if len(r.Damage) > 0 {
 			state = "DAMAGED"
 		}
-		lines = append(lines, []string{r.ID, state, fmt.Sprint(r.Packs), size(r.Bytes), fmt.Sprint(r.Segments)})
+		id := r.ID
+		if id == backup.LogID {
+			id = "archived WAL"
+		}
+		lines = append(lines, []string{id, state, fmt.Sprint(r.Packs), size(r.Bytes), fmt.Sprint(r.Segments)})
 	}
 	return rows(w, []string{"BACKUP", "STATE", "PACKS", "READ", "WAL"}, lines)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -38,25 +39,19 @@ func (r Repository) SaveAttempt(ctx context.Context, service string, a *Attempt)
 	return r.Store.Put(ctx, attemptPrefix(service, a.Kind)+a.ID, bytes.NewReader(text), PutOptions{IfAbsent: true})
 }
 
-// Attempts lists the newest attempts of a kind, at most limit, the oldest first.
+// Attempts lists the newest attempts of a kind, at most limit, the oldest first. Those that are damaged are left out and joined into
+// the error as ErrDamaged: the list is then still good.
 func (r Repository) Attempts(ctx context.Context, service, kind string, limit int) ([]Attempt, error) {
 	keys, err := r.keys(ctx, attemptPrefix(service, kind))
 	if err != nil {
 		return nil, err
 	}
-	out := []Attempt{}
-	for _, key := range keys[max(len(keys)-limit, 0):] {
-		a, err := readJSON[Attempt](ctx, r.Store, key)
-		if errors.Is(err, ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, a)
+	out, damaged, err := readAllJSON[Attempt](ctx, r.Store, keys[max(len(keys)-limit, 0):])
+	if err != nil {
+		return nil, err
 	}
 	slices.SortFunc(out, func(a, b Attempt) int { return a.Began.Compare(b.Began) }) // IDs of one second sort at random
-	return out, nil
+	return out, damaged
 }
 
 // PruneAttempts forgets the attempts of a kind that are older than 90 days, but never the newest.
@@ -96,8 +91,28 @@ func readJSON[T any](ctx context.Context, s Store, key string) (T, error) {
 	return v, nil
 }
 
+// readAllJSON reads small objects, of which some may be gone meanwhile. Damaged ones are left out, and told apart from what
+// keeps the others from being read.
+func readAllJSON[T any](ctx context.Context, s Store, keys []string) (out []T, damaged, err error) {
+	out = []T{}
+	for _, key := range keys {
+		v, err := readJSON[T](ctx, s, key)
+		switch {
+		case errors.Is(err, ErrNotFound):
+		case errors.Is(err, ErrDamaged):
+			damaged = errors.Join(damaged, err)
+		case err != nil:
+			return nil, nil, err
+		default:
+			out = append(out, v)
+		}
+	}
+	return out, damaged, nil
+}
+
 // Verified is a verification that was kept.
 type Verified struct {
+	ID     string    `json:"id"` // of the backup, or LogID
 	At     time.Time `json:"at"`
 	Took   Elapsed   `json:"took"`
 	Bytes  int64     `json:"bytes"` // read
@@ -105,15 +120,16 @@ type Verified struct {
 }
 
 // SaveVerified keeps what a verification found.
-func (c Cluster) SaveVerified(ctx context.Context, id string, v Verified) error {
+func (c Cluster) SaveVerified(ctx context.Context, v Verified) error {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("save the verification: %w", err)
 	}
-	return c.Store.Put(ctx, c.key("verified", id, newID(v.At)), bytes.NewReader(text), PutOptions{IfAbsent: true})
+	return c.Store.Put(ctx, c.key("verified", v.ID, newID(v.At)), bytes.NewReader(text), PutOptions{IfAbsent: true})
 }
 
-// Verified returns the newest verification of each backup that has one.
+// Verified returns the newest verification of each backup that has one, and of the log by LogID. Those that are damaged are left out
+// and joined into the error as ErrDamaged: the rest is then still good.
 func (c Cluster) Verified(ctx context.Context) (map[string]Verified, error) {
 	prefix := c.key("verified") + "/"
 	keys, err := c.keys(ctx, prefix)
@@ -125,18 +141,15 @@ func (c Cluster) Verified(ctx context.Context) (map[string]Verified, error) {
 		id, _, _ := strings.Cut(strings.TrimPrefix(key, prefix), "/")
 		newest[id] = key
 	}
-	out := map[string]Verified{}
-	for id, key := range newest {
-		v, err := readJSON[Verified](ctx, c.Store, key)
-		if errors.Is(err, ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		out[id] = v
+	all, damaged, err := readAllJSON[Verified](ctx, c.Store, slices.Sorted(maps.Values(newest)))
+	if err != nil {
+		return nil, err
 	}
-	return out, nil
+	out := map[string]Verified{}
+	for _, v := range all {
+		out[v.ID] = v
+	}
+	return out, damaged
 }
 
 // dropVerified forgets the verifications of backups that are gone, and all but the newest of the others.
@@ -146,7 +159,7 @@ func (c Cluster) dropVerified(ctx context.Context, e *Expiry, keep []Head) error
 	if err != nil {
 		return err
 	}
-	kept := map[string]bool{}
+	kept := map[string]bool{LogID: true}
 	for _, h := range keep {
 		kept[h.ID] = true
 	}

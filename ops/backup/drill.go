@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -48,26 +47,17 @@ func (c Cluster) SaveDrill(ctx context.Context, d *DrillResult) error {
 	return c.Store.Put(ctx, c.key("drills", d.ID), bytes.NewReader(text), PutOptions{IfAbsent: true})
 }
 
-// Drills lists the results, the oldest first.
+// Drills lists the results, the oldest first. Those that are damaged are left out and joined into the error as ErrDamaged: the list
+// is then still good.
 func (c Cluster) Drills(ctx context.Context) ([]DrillResult, error) {
-	out := []DrillResult{}
-	for o, err := range c.Store.List(ctx, c.key("drills")+"/") {
-		if err != nil {
-			return nil, err
-		}
-		text, err := ReadAll(ctx, c.Store, o.Key, 1<<20)
-		if errors.Is(err, ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		var d DrillResult
-		if err := json.Unmarshal(text, &d); err != nil {
-			return nil, fmt.Errorf("%w: drill %s: %w", ErrDamaged, o.Key, err)
-		}
-		out = append(out, d)
+	keys, err := c.keys(ctx, c.key("drills")+"/")
+	if err != nil {
+		return nil, err
+	}
+	out, damaged, err := readAllJSON[DrillResult](ctx, c.Store, keys)
+	if err != nil {
+		return nil, err
 	}
 	slices.SortFunc(out, func(a, b DrillResult) int { return a.Began.Compare(b.Began) }) // IDs of one second sort at random
-	return out, nil
+	return out, damaged
 }

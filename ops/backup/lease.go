@@ -103,7 +103,7 @@ func leaseNumber(key string) (int, error) {
 
 func (r Repository) leased(ctx context.Context, name, key string) error {
 	holder, err := readJSON[Lock](ctx, r.Store, key)
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrDamaged) {
 		return err
 	}
 	return &LeasedError{Name: name, Host: holder.Host, PID: holder.PID}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"sync"
 	"time"
 )
@@ -121,16 +122,14 @@ func (c Cluster) Locks(ctx context.Context, now time.Time) ([]Lock, error) {
 		if now.Sub(o.Modified) > lockExpiry {
 			continue
 		}
-		text, err := ReadAll(ctx, c.Store, o.Key, 1<<16)
-		if errors.Is(err, ErrNotFound) {
+		l, err := readJSON[Lock](ctx, c.Store, o.Key)
+		switch {
+		case errors.Is(err, ErrNotFound):
 			continue
-		}
-		if err != nil {
+		case errors.Is(err, ErrDamaged): // whatever it says, somebody renews it
+			l = Lock{ID: path.Base(o.Key)}
+		case err != nil:
 			return nil, err
-		}
-		var l Lock
-		if err := json.Unmarshal(text, &l); err != nil {
-			return nil, fmt.Errorf("lock %s: %w", o.Key, err)
 		}
 		l.Renewed = o.Modified
 		locks = append(locks, l)

@@ -13,7 +13,7 @@ import (
 
 // Verification is what was found when everything that a backup needs was read back.
 type Verification struct {
-	ID       string   `json:"backup"`
+	ID       string   `json:"backup"` // or LogID
 	Packs    int      `json:"packs"`
 	Bytes    int64    `json:"bytes"` // read
 	Segments int      `json:"wal_segments"`

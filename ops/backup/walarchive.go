@@ -141,6 +141,19 @@ type Archived struct {
 	Size      int64 // of a segment, bytes
 	Segments  map[Timeline][]ArchivedSegment
 	Histories map[Timeline]History
+	Unread    map[Timeline]error // why a timeline's history is there and cannot be read
+}
+
+// History is where a timeline comes from. It fails where that isn't known.
+func (a *Archived) History(t Timeline) (History, error) {
+	h, ok := a.Histories[t]
+	switch {
+	case ok || t <= 1:
+		return h, nil
+	case a.Unread[t] != nil:
+		return nil, fmt.Errorf("the history of timeline %d cannot be read: %w", t, a.Unread[t])
+	}
+	return nil, fmt.Errorf("the history of timeline %d is not in the repository", t)
 }
 
 // ArchivedSegment is one segment in the repository.
@@ -166,7 +179,7 @@ func (a *Archived) Find(s Segment) (ArchivedSegment, bool) {
 // Newest is the highest timeline that anything is known of; 0 where nothing is.
 func (a *Archived) Newest() Timeline {
 	var newest Timeline
-	for _, m := range []([]Timeline){slices.Collect(maps.Keys(a.Segments)), slices.Collect(maps.Keys(a.Histories))} {
+	for _, m := range []([]Timeline){slices.Collect(maps.Keys(a.Segments)), slices.Collect(maps.Keys(a.Histories)), slices.Collect(maps.Keys(a.Unread))} {
 		for _, t := range m {
 			newest = max(newest, t)
 		}
@@ -176,7 +189,7 @@ func (a *Archived) Newest() Timeline {
 
 // Archived lists the log. Segments have size bytes.
 func (c Cluster) Archived(ctx context.Context, size int64) (*Archived, error) {
-	a := &Archived{Size: size, Segments: map[Timeline][]ArchivedSegment{}, Histories: map[Timeline]History{}}
+	a := &Archived{Size: size, Segments: map[Timeline][]ArchivedSegment{}, Histories: map[Timeline]History{}, Unread: map[Timeline]error{}}
 	prefix := c.key("wal") + "/"
 	var live []Object
 	for o, err := range c.Store.List(ctx, prefix) {
@@ -200,12 +213,14 @@ func (c Cluster) Archived(ctx context.Context, size int64) (*Archived, error) {
 			}
 			a.Segments[s.Timeline] = append(a.Segments[s.Timeline], ArchivedSegment{No: s.No, Object: o})
 		case WALHistory:
-			data, err := c.FetchWAL(ctx, name)
-			if err != nil {
+			h, err := c.history(ctx, name)
+			switch {
+			case errors.Is(err, ErrDamaged):
+				a.Unread[f.Timeline] = err
+			case err != nil:
 				return nil, err
-			}
-			if a.Histories[f.Timeline], err = ParseHistory(data); err != nil {
-				return nil, err
+			default:
+				a.Histories[f.Timeline] = h
 			}
 		}
 	}
@@ -213,6 +228,22 @@ func (c Cluster) Archived(ctx context.Context, size int64) (*Archived, error) {
 		return nil, fmt.Errorf("list the WAL in %s: %w", c.Where, err)
 	}
 	return a, nil
+}
+
+// history reads an archived history.
+func (c Cluster) history(ctx context.Context, name string) (History, error) {
+	data, err := c.FetchWAL(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	h, err := ParseHistory(data)
+	if err == nil && len(h) == 0 {
+		err = errors.New("it is empty")
+	}
+	if err != nil {
+		return nil, damaged(name+" in "+c.Where, err)
+	}
+	return h, nil
 }
 
 // Lacking is the number of the first segment that the archive lacks behind its newest whole one, on the way to a timeline

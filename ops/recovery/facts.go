@@ -17,7 +17,7 @@ type Facts struct {
 	Service    string
 	System     backup.SystemID // 0: no backup yet
 	Heads      []backup.Head   // the oldest first
-	Damaged    error           // manifests that can't be read
+	Damaged    error           // what can't be read of it
 	Verified   map[string]backup.Verified
 	Coverage   []restore.Span
 	Gaps       []restore.Gap
@@ -51,7 +51,7 @@ func Look(ctx context.Context, r backup.Repository, service string, system backu
 	f := Facts{At: now, Repository: r.Where, Service: service, System: system, Attempts: map[Kind][]backup.Attempt{}}
 	for _, k := range Kinds() {
 		attempts, err := r.Attempts(ctx, service, string(k), attemptsSeen)
-		if err != nil {
+		if err = f.unread(err); err != nil {
 			return f, err
 		}
 		f.Attempts[k] = attempts
@@ -95,8 +95,13 @@ func (f *Facts) read(ctx context.Context, c backup.Cluster) error {
 			f.Archive.Bytes += s.Size
 		}
 	}
+	f.Verified, err = c.Verified(ctx)
+	if err = f.unread(err); err != nil {
+		return err
+	}
+	sound := f.sound()
 	var unreachable *restore.UnreachableError
-	if f.Coverage, err = restore.Coverage(f.Heads, archived); err != nil && !errors.As(err, &unreachable) {
+	if f.Coverage, err = restore.Coverage(sound, archived); err != nil && !errors.As(err, &unreachable) {
 		return err
 	}
 	if f.Gaps, err = restore.Gaps(f.Heads, archived); err != nil {
@@ -105,18 +110,29 @@ func (f *Facts) read(ctx context.Context, c backup.Cluster) error {
 	facts := func(ctx context.Context, s backup.Segment, next *backup.Segment) (backup.Facts, error) {
 		return c.Facts(ctx, s, next, size)
 	}
-	f.Durable, err = restore.Newest(ctx, f.Heads, archived, facts)
+	f.Durable, err = restore.Newest(ctx, sound, archived, facts)
 	if err != nil && !errors.As(err, &unreachable) {
 		f.Damaged = errors.Join(f.Damaged, err)
 		if !errors.Is(err, backup.ErrDamaged) {
 			return err
 		}
 	}
-	if f.Verified, err = c.Verified(ctx); err != nil {
-		return err
-	}
 	f.Drills, err = c.Drills(ctx)
+	return f.unread(err)
+}
+
+// unread takes down what is damaged; everything else that keeps the repository from being read is returned.
+func (f *Facts) unread(err error) error {
+	if errors.Is(err, backup.ErrDamaged) {
+		f.Damaged = errors.Join(f.Damaged, err)
+		return nil
+	}
 	return err
+}
+
+// sound are the backups that no verification has found damaged: only they promise anything.
+func (f *Facts) sound() []backup.Head {
+	return slices.DeleteFunc(slices.Clone(f.Heads), func(h backup.Head) bool { return len(f.Verified[h.ID].Damage) > 0 })
 }
 
 // lastDrill is the newest; nil where there was none.

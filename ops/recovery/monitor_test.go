@@ -86,6 +86,31 @@ func (s *scene) is(got, want health.Severity, when string) {
 	}
 }
 
+// What a verification found damaged is an incident for as long as it is so.
+func TestDamageIsAnIncident(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		older := backup.Head{ID: "older", Stopped: time.Now().Add(-time.Hour)}
+		newest := s.facts.Heads[0]
+		newest.ID = "newest"
+		s.facts.Heads = []backup.Head{older, newest}
+		found := func(id string) {
+			s.facts.Verified = map[string]backup.Verified{id: {ID: id, Damage: []string{"a pack"}}}
+		}
+		found("gone")
+		s.is(s.look(0, "damaged"), health.None, "of a backup that has expired")
+		found("older")
+		s.is(s.look(time.Minute, "backup older is damaged: a pack"), health.P3, "of an older backup")
+		found("newest")
+		s.is(s.look(time.Minute, "backup newest is damaged: a pack"), health.P2, "of the newest backup")
+		found("gone")
+		s.is(s.look(time.Minute, "damaged"), health.None, "when it is found good again")
+		found(backup.LogID)
+		s.is(s.look(time.Minute, "the archived WAL is damaged"), health.P2, "of the log")
+	})
+}
+
 // Writes go on and nothing is archived: an incident when the promise is broken, worse when it is far behind, and closed by
 // itself when the archive has caught up.
 func TestArchiverStopped(t *testing.T) {

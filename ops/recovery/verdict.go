@@ -20,6 +20,7 @@ const (
 	SubjectRTO   = "recovery time"
 	SubjectDrill = "restore drill"
 	SubjectSpool = "WAL spool"
+	SubjectBacks = "stored backups"
 	subjectJob   = "scheduled " // and the kind
 
 	subjectRepository = "repository"
@@ -30,7 +31,7 @@ const farOver = 4
 
 // judge has one verdict for each subject, also for those that are well: so that what is healed is closed.
 func judge(f Facts, p Posture, now time.Time) []Verdict {
-	out := []Verdict{judgeRPO(f, p), judgeRTO(p), judgeDrill(f), judgeSpool(f.Spool)}
+	out := []Verdict{judgeRPO(f, p), judgeRTO(p), judgeDrill(f), judgeSpool(f.Spool), judgeStored(f)}
 	for _, j := range p.Jobs {
 		out = append(out, judgeJob(j, now))
 	}
@@ -107,6 +108,42 @@ func judgeSpool(s *backup.SpoolState) Verdict {
 	v.Reason = "the repository refuses WAL that waits in the spool: " + s.Refused[0]
 	v.Action = "look at both, then remove what is wrong from the spool with its .refused note: covetctl wal status"
 	v.Rows = []health.Row{{Arm: "archive", Signal: "refused", Value: fmt.Sprint(len(s.Refused)), Limit: "0", Severity: v.Severity}}
+	return v
+}
+
+// judgeStored is about what is in the repository and is not what was written: a restore that needs it fails. What only older backups
+// need is less urgent.
+func judgeStored(f Facts) Verdict {
+	v := Verdict{Subject: SubjectBacks}
+	if len(f.Heads) == 0 {
+		return v // judgeRPO says so
+	}
+	var found []string
+	note := func(what string, damage []string, s health.Severity) {
+		if len(damage) == 0 {
+			return
+		}
+		found = append(found, what+" is damaged: "+damage[0])
+		if s.Worse(v.Severity) {
+			v.Severity = s
+		}
+		v.Rows = append(v.Rows, health.Row{Arm: "repository", Signal: what, Value: fmt.Sprint(len(damage)), Limit: "0", Severity: s})
+	}
+	for i, h := range f.Heads {
+		s := health.P3
+		if i == len(f.Heads)-1 {
+			s = health.P2
+		}
+		note("backup "+h.ID, f.Verified[h.ID].Damage, s)
+	}
+	note("the archived WAL", f.Verified[backup.LogID].Damage, health.P2)
+	if f.Damaged != nil {
+		note("the repository", strings.Split(f.Damaged.Error(), "\n"), health.P3)
+	}
+	if len(found) > 0 {
+		v.Reason = strings.Join(found, "; ")
+		v.Action = "make a backup that uses nothing of what is stored: covetctl backup run --full; covetctl backup verify says all that is damaged"
+	}
 	return v
 }
 

@@ -1,10 +1,6 @@
 package restore
 
-import (
-	"fmt"
-
-	"github.com/covetpy/covet/ops/backup"
-)
+import "github.com/covetpy/covet/ops/backup"
 
 // Gap is a run of WAL segments that aren't in the repository though later ones are: no backup before it can be restored
 // to a point behind it.
@@ -26,10 +22,11 @@ func Gaps(heads []backup.Head, a *backup.Archived) ([]Gap, error) {
 		own = max(own, h.Timeline)
 		first = min(first, h.FirstSegment().No)
 	}
-	r := route{own: own, history: a.Histories[own], size: heads[0].SegmentSize}
-	if own > 1 && r.history == nil {
-		return nil, fmt.Errorf("the history of timeline %d is not in the repository", own)
+	history, err := a.History(own)
+	if err != nil {
+		return nil, err
 	}
+	r := route{own: own, history: history, size: heads[0].SegmentSize}
 	var out []Gap
 	inside := false
 	for no := first; later(r, a, no-1); no++ {

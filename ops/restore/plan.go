@@ -1,9 +1,11 @@
 package restore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"time"
 
@@ -17,6 +19,8 @@ type Input struct {
 	Facts    FactsFunc
 	Target   Target
 	Backup   string // ID of the one to use; empty: the best
+	// Doubts are what speaks against a backup, by ID: it is used only where no other reaches the target.
+	Doubts map[string]string
 }
 
 // Plan is what a restore will do.
@@ -32,6 +36,8 @@ type Plan struct {
 	Reaches *Point `json:"reaches,omitempty"`
 	// Newest is the last transaction in the archive: what lies between is lost.
 	Newest *Point `json:"newest,omitempty"`
+	// Doubts are what is to be known about the choice: why a newer backup is passed over, or what speaks against this one.
+	Doubts []string `json:"doubts,omitempty"`
 	// Live is the server that is to be replaced, as it was while this was planned; nil where none was asked.
 	Live *Live `json:"live,omitempty"`
 
@@ -52,6 +58,7 @@ func Make(ctx context.Context, in Input) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	in.preferSound(chains)
 	var failure *UnreachableError
 	for _, c := range chains {
 		stop, err := in.reach(ctx, c)
@@ -70,6 +77,27 @@ func Make(ctx context.Context, in Input) (*Plan, error) {
 	return nil, failure
 }
 
+// preferSound moves the chains behind all others whose backups are in doubt.
+func (in Input) preferSound(chains []*chain) {
+	slices.SortStableFunc(chains, func(a, b *chain) int {
+		return cmp.Compare(min(len(in.Doubts[a.head.ID]), 1), min(len(in.Doubts[b.head.ID]), 1))
+	})
+}
+
+// doubts says what is to be known about the choice of a backup.
+func (in Input) doubts(chosen backup.Head) []string {
+	var out []string
+	if why := in.Doubts[chosen.ID]; why != "" {
+		out = append(out, why)
+	}
+	for _, h := range in.Heads {
+		if why := in.Doubts[h.ID]; why != "" && in.Backup == "" && h.Stopped.After(chosen.Stopped) {
+			out = append(out, why+": the one before it is used")
+		}
+	}
+	return out
+}
+
 // chains are those of the backups that lie on the way to the target's timeline, the newest first.
 func (in Input) chains() ([]*chain, backup.Timeline, error) {
 	if len(in.Heads) == 0 {
@@ -82,10 +110,11 @@ func (in Input) chains() ([]*chain, backup.Timeline, error) {
 			own = max(own, h.Timeline)
 		}
 	}
-	r := route{own: own, history: in.Archived.Histories[own], size: in.Heads[0].SegmentSize}
-	if own > 1 && r.history == nil {
-		return nil, 0, &UnreachableError{Target: in.Target, Reason: fmt.Sprintf("the history of timeline %d is not in the repository", own)}
+	history, err := in.Archived.History(own)
+	if err != nil {
+		return nil, 0, &UnreachableError{Target: in.Target, Reason: err.Error()}
 	}
+	r := route{own: own, history: history, size: in.Heads[0].SegmentSize}
 	var chains []*chain
 	for i := len(in.Heads) - 1; i >= 0; i-- {
 		h := in.Heads[i]
@@ -218,7 +247,7 @@ func (in Input) unreachable(ctx context.Context, c *chain, reason string) error 
 
 // finish fills in what the plan says of the way to the stop.
 func (in Input) finish(ctx context.Context, c *chain, own backup.Timeline, stop backup.LSN) (*Plan, error) {
-	p := &Plan{Backup: c.head, Target: in.Target.String(), Timeline: own, stop: stop}
+	p := &Plan{Backup: c.head, Target: in.Target.String(), Timeline: own, stop: stop, Doubts: in.doubts(c.head)}
 	if a, ok := in.Archived.Find(c.segments[len(c.segments)-1]); ok && !a.Live {
 		p.archivedTo = c.end()
 	}

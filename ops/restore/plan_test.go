@@ -22,6 +22,7 @@ func at(no uint64) backup.LSN { return backup.LSN(no*segSize + segSize/2) }
 type world struct {
 	archived *backup.Archived
 	heads    []backup.Head
+	doubts   map[string]string
 }
 
 func newWorld(last uint64, backups ...uint64) *world {
@@ -70,7 +71,7 @@ func (w *world) plan(t Target, id string) (*Plan, error) {
 		m := backup.Mark{Kind: backup.MarkCommit, LSN: at(s.No), XID: uint32(100 + s.No), Time: start.Add(time.Duration(s.No) * time.Minute)}
 		return backup.Facts{Marks: []backup.Mark{m}, Last: at(s.No)}, nil
 	}
-	return Make(context.Background(), Input{Heads: w.heads, Archived: w.archived, Facts: facts, Target: t, Backup: id})
+	return Make(context.Background(), Input{Heads: w.heads, Archived: w.archived, Facts: facts, Target: t, Backup: id, Doubts: w.doubts})
 }
 
 func minute(n float64) time.Time { return start.Add(time.Duration(n * float64(time.Minute))) }
@@ -110,6 +111,31 @@ func TestPlanPicksTheBackupForTheTarget(t *testing.T) {
 		if end := p.End(); end < p.Reaches.LSN || end > next {
 			t.Errorf("%s: the log is said to be replayed to %s, and the last transaction is at %s", name, end, p.Reaches.LSN)
 		}
+	}
+}
+
+// A backup that is known to be damaged is passed over for an older one, unless none other leads there, or it is asked for; either is said.
+func TestPlanPassesOverDoubtfulBackups(t *testing.T) {
+	t.Parallel()
+	w := newWorld(9, 2, 5)
+	w.doubts = map[string]string{"b5": "b5 is damaged"}
+	for _, c := range []struct {
+		target   Target
+		id, want string
+		says     string
+	}{
+		{Target{}, "", "b2", "b5 is damaged: the one before it is used"},
+		{Target{}, "b5", "b5", "b5 is damaged"},
+		{Target{Kind: AtXID, XID: 104}, "", "b2", "b5 is damaged: the one before it is used"},
+	} {
+		p, err := w.plan(c.target, c.id)
+		if err != nil || p.Backup.ID != c.want || strings.Join(p.Doubts, ",") != c.says {
+			t.Errorf("%v from %q: %v, %+v", c.target, c.id, err, p)
+		}
+	}
+	w.remove(1, 4)
+	if p, err := w.plan(Target{}, ""); err != nil || p.Backup.ID != "b5" || strings.Join(p.Doubts, ",") != "b5 is damaged" {
+		t.Errorf("where the sound one leads nowhere: %v, %+v", err, p)
 	}
 }
 

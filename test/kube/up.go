@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -152,16 +153,20 @@ func do(c *crew, verb, name string) error {
 	return fmt.Errorf("%q is none of start, stop, kill, freeze and thaw", verb)
 }
 
-// freePorts are ports of the loopback address that were free just now.
+// freePorts are ports of the loopback address that were free just now. They lie below those that the kernel gives to connections, so that
+// a component which is started again finds its own still free.
 func freePorts(n int) ([]int, error) {
 	var out []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 50 * n {
+		if len(out) == n {
+			return out, nil
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000)))
 		if err != nil {
-			return nil, err
+			continue
 		}
 		defer l.Close() // all at the end, so that no port is given twice
 		out = append(out, l.Addr().(*net.TCPAddr).Port)
 	}
-	return out, nil
+	return nil, fmt.Errorf("no %d free ports were found from 10000 to 30000", n)
 }

@@ -172,6 +172,21 @@ func (c *Cluster) Configure(settings map[string]string) {
 // Run starts the server and waits until it takes connections. It ends with the test.
 func (c *Cluster) Run() {
 	c.tb.Helper()
+	said, err := c.start()
+	for range 5 { // somebody may take the port that was free a moment ago
+		if err != nil && strings.Contains(said, "Address already in use") {
+			said, err = c.start()
+		}
+	}
+	if err != nil {
+		c.tb.Fatalf("start PostgreSQL in %s: %v\n%s", c.Dir, err, said)
+	}
+	c.tb.Cleanup(func() { c.Stop("immediate") })
+}
+
+// start starts the server at a free port, and returns what it says where it doesn't come up.
+func (c *Cluster) start() (said string, err error) {
+	c.tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		c.tb.Fatal(err)
@@ -190,9 +205,9 @@ func (c *Cluster) Run() {
 	// Without pipes: the server inherits what pg_ctl has, and would keep them open.
 	if err := cmd.Run(); err != nil {
 		text, readErr := os.ReadFile(log)
-		c.tb.Fatalf("start PostgreSQL in %s: %v\n%s", c.Dir, err, errors.Join(readErr, errors.New(string(text))))
+		return string(text), errors.Join(err, readErr)
 	}
-	c.tb.Cleanup(func() { c.Stop("immediate") })
+	return "", nil
 }
 
 // Stop ends the server: "smart", "fast" or "immediate". A stopped server is left alone.

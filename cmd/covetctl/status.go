@@ -199,7 +199,7 @@ func (p *page) releases(st console.Status) {
 	t := p.newTable(columns[:shown]...)
 	for _, r := range st.Releases {
 		tr := r.Traffic
-		cells := []string{r.Version, p.Mark(roleTone(r.Role), string(r.Role)), fmt.Sprintf("%d%%", r.Weight), p.ready(r.Ready, r.Wanted),
+		cells := []string{r.Version, p.Mark(roleTone(r.Role), string(r.Role)), fmt.Sprintf("%d%%", r.Weight), p.ready(r),
 			itoa(r.Restarts), render.Rate(tr.RequestRate), render.Percent(tr.ErrorRate),
 			render.Millis(tr.P95), fmt.Sprintf("%.2f", tr.CPU), render.Bytes(tr.RSS)}
 		if tr.Measured == console.MeasuredNothing {
@@ -226,15 +226,14 @@ func measuredColumns(st console.Status) int {
 	return shown
 }
 
-func (p *page) ready(ready, wanted int) string {
-	text := fmt.Sprintf("%d/%d", ready, wanted)
+func (p *page) ready(r console.ReleaseStatus) string {
 	switch {
-	case wanted > 0 && ready == 0:
-		return p.Paint(render.Bad, text)
-	case ready < wanted:
-		return p.Paint(render.Warn, text)
+	case r.Wanted > 0 && r.Ready == 0:
+		return p.Paint(render.Bad, r.Count())
+	case r.Ready < r.Wanted:
+		return p.Paint(render.Warn, r.Count())
 	}
-	return text
+	return r.Count()
 }
 
 func roleTone(r console.Role) render.Tone {
@@ -309,7 +308,7 @@ func briefly(st console.Status) string {
 		parts = append(parts, fmt.Sprintf("%s %d%%", v, st.Weights[v]))
 	}
 	for _, r := range st.Releases {
-		parts = append(parts, fmt.Sprintf("%s ready %d/%d", r.Version, r.Ready, r.Wanted))
+		parts = append(parts, fmt.Sprintf("%s ready %s", r.Version, r.Count()))
 	}
 	if r := st.Rollout; r != nil {
 		parts = append(parts, fmt.Sprintf("%s %s, step %d of %d", r.ID, state(*r), r.Step+1, len(r.Steps)))

@@ -5,6 +5,7 @@ package console
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"iter"
 	"time"
 
@@ -184,6 +185,14 @@ type ReleaseStatus struct {
 	Wanted   int    `json:"wanted"`
 	Restarts int    `json:"restarts"`
 	Traffic  Point  `json:"traffic"`
+}
+
+// Count says how many of the instances that are wanted are ready: "3/4"; of a release that is let go, "3 left".
+func (r ReleaseStatus) Count() string {
+	if r.Wanted == 0 && r.Ready > 0 {
+		return fmt.Sprintf("%d left", r.Ready)
+	}
+	return fmt.Sprintf("%d/%d", r.Ready, r.Wanted)
 }
 
 // Point is what was measured over one interval.

@@ -58,7 +58,7 @@ func drawRelease(r widget.Region, y int, c Context, slots []widget.Slot, rel con
 		role theme.Role
 		text string
 	}{
-		{theme.Accent, mark}, {roleOf(rel.Role), rel.Version}, {roleOf(rel.Role), string(rel.Role)}, {}, {readyRole, fmt.Sprintf("%d/%d", rel.Ready, rel.Wanted)},
+		{theme.Accent, mark}, {roleOf(rel.Role), rel.Version}, {roleOf(rel.Role), string(rel.Role)}, {}, {readyRole, rel.Count()},
 		{restartRole(rel.Restarts), strconv.Itoa(rel.Restarts)}, {theme.Text, rate.text(t)}, {errorRole(t.ErrorRate), failures.text(t)},
 		{theme.Text, p95.text(t)}, {theme.Text, cpuShort.text(t)}, {theme.Text, memory.text(t)},
 	}

@@ -168,7 +168,7 @@ func (d *Dashboard) small(r widget.Region, c Context) {
 		line(s.role, fmt.Sprintf("%s %s %d%% %s", a.ID, move(a, c.G), a.Weight, s))
 	}
 	for _, rel := range st.Releases {
-		line(theme.Text, fmt.Sprintf("%s %s %d%% %d/%d ready", rel.Version, rel.Role, rel.Weight, rel.Ready, rel.Wanted))
+		line(theme.Text, fmt.Sprintf("%s %s %d%% %s ready", rel.Version, rel.Role, rel.Weight, rel.Count()))
 	}
 	if looksAfterBackups(c) && y < r.H {
 		drawRecoveryLine(r.Sub(0, y, r.W, 1), c)

@@ -231,7 +231,7 @@ func drawReady(r widget.Region, y int, c Context, a *rollout.Rollout) {
 		if rel.Version == a.To {
 			name, role = "new", theme.Candidate
 		}
-		x = r.Put(x, y, role, fmt.Sprintf("%s %s %d/%d", name, rel.Version, rel.Ready, rel.Wanted))
+		x = r.Put(x, y, role, fmt.Sprintf("%s %s %s", name, rel.Version, rel.Count()))
 		x = r.Put(x, y, theme.Text, "   ")
 	}
 	if x == 9 {

@@ -119,6 +119,8 @@ func kept() *vault {
 		}
 		return s
 	}
+	hurt := b(50*time.Hour, "20260312T120000Z", true)
+	hurt.Verified.Damage = []string{"pack 3"}
 	limits := recovery.DefaultObjectives()
 	return &vault{hash: "abc123", loss: 4*time.Minute + 23*time.Second, posture: recovery.Posture{
 		At: t0, Repository: "s3://backups/shop", Service: "shop", System: "7000000000000000001", Database: "answers",
@@ -128,7 +130,7 @@ func kept() *vault {
 		Coverage: []restore.Span{{From: at(50 * time.Hour), To: at(20 * time.Hour)}, {From: at(12 * time.Hour), To: at(3 * time.Second)}},
 		Gaps:     []restore.Gap{{Timeline: 1, First: "00000001000000000000002A", Last: "00000001000000000000002C", Segments: 3}},
 		Archive:  recovery.Archive{Segments: 412, Bytes: 2 << 30},
-		Backups:  []recovery.BackupState{b(12*time.Hour, "20260314T020000Z", true), b(36*time.Hour, "20260313T020000Z", false), b(50*time.Hour, "20260312T120000Z", true)},
+		Backups:  []recovery.BackupState{b(12*time.Hour, "20260314T020000Z", true), b(36*time.Hour, "20260313T020000Z", false), hurt},
 		Drills:   []backup.DrillResult{{ID: "d1", Backup: "20260314T020000Z", Began: at(8 * time.Hour), Recovery: backup.Elapsed(12 * time.Minute), Checks: []backup.Check{{What: "amcheck", OK: true}}}},
 		Jobs: []recovery.JobState{
 			{Kind: recovery.Backup, Cadence: "0 2 * * *", Last: &backup.Attempt{OK: true, Ended: at(12 * time.Hour), Says: "20260314T020000Z, 12.9 GB, 805 MB stored"}, Next: t0.Add(12 * time.Hour)},

@@ -27,13 +27,13 @@ func completeBackups(f *repoFlags, several bool) cobra.CompletionFunc {
 func completeKind(cmd *cobra.Command, f *repoFlags, wanted func(backup.Head) bool) ([]string, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
 	defer cancel()
-	heads, _, err := f.heads(ctx)
+	heads, _, err := f.backups(ctx)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp // a shell's prompt is no place for errors
 	}
 	var out []string
 	for _, h := range slices.Backward(heads) {
-		if wanted(h) {
+		if wanted(h.Head) {
 			out = append(out, h.ID+"\t"+when(h.Stopped)+" "+size(h.Bytes)+" "+h.Label)
 		}
 	}

@@ -25,11 +25,11 @@ func listCommand() *cobra.Command {
 			if err := o.check(); err != nil {
 				return err
 			}
-			heads, damaged, err := f.heads(cmd.Context())
+			list, damaged, err := f.backups(cmd.Context())
 			if err != nil {
 				return failed(err)
 			}
-			if err := o.print(cmd.OutOrStdout(), heads, func(w io.Writer) error { return printHeads(w, heads) }); err != nil {
+			if err := o.print(cmd.OutOrStdout(), list, func(w io.Writer) error { return printList(w, list) }); err != nil {
 				return failed(err)
 			}
 			return failed(damaged)
@@ -41,8 +41,14 @@ func listCommand() *cobra.Command {
 	return cmd
 }
 
-// heads lists the backups of all clusters of the service, or of the one of --system; damaged joins what can't be read.
-func (f *repoFlags) heads(ctx context.Context) (heads []backup.Head, damaged, err error) {
+// listed is a backup, and what the last verification found; nil: nobody has looked.
+type listed struct {
+	backup.Head
+	Verified *backup.Verified `json:"verified,omitempty"`
+}
+
+// backups lists the backups of all clusters of the service, or of the one of --system; damaged joins what can't be read.
+func (f *repoFlags) backups(ctx context.Context) (list []listed, damaged, err error) {
 	repo, err := f.open(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -51,7 +57,7 @@ func (f *repoFlags) heads(ctx context.Context) (heads []backup.Head, damaged, er
 	if err != nil {
 		return nil, nil, err
 	}
-	heads = []backup.Head{}
+	list = []listed{}
 	for _, id := range ids {
 		if f.system != "" && f.system != id.String() {
 			continue
@@ -62,24 +68,45 @@ func (f *repoFlags) heads(ctx context.Context) (heads []backup.Head, damaged, er
 			if err != nil && !errors.Is(err, backup.ErrDamaged) {
 				return nil, nil, err
 			}
-			heads = append(heads, hs...)
+			verified, verr := part.Verified(ctx)
+			if verr != nil && !errors.Is(verr, backup.ErrDamaged) {
+				return nil, nil, verr
+			}
+			for _, h := range hs {
+				l := listed{Head: h}
+				if v, ok := verified[h.ID]; ok {
+					l.Verified = &v
+				}
+				list = append(list, l)
+			}
 			damaged = errors.Join(damaged, err)
 		}
 	}
-	return heads, damaged, nil
+	return list, damaged, nil
 }
 
-func printHeads(w io.Writer, heads []backup.Head) error {
+// readBack says what came of reading a backup back.
+func (l listed) readBack() string {
+	switch {
+	case l.Verified == nil:
+		return "never"
+	case len(l.Verified.Damage) > 0:
+		return "DAMAGED"
+	}
+	return "good, " + when(l.Verified.At)
+}
+
+func printList(w io.Writer, list []listed) error {
 	var lines [][]string
-	for _, h := range heads {
-		line := []string{h.ID, "physical", when(h.Stopped), size(h.Bytes), size(h.StoredBytes), fmt.Sprint(h.Timeline), h.StartLSN.String(), h.StopLSN.String(), h.System.String(), h.Label}
+	for _, h := range list {
+		line := []string{h.ID, "physical", when(h.Stopped), size(h.Bytes), size(h.StoredBytes), fmt.Sprint(h.Timeline), h.StartLSN.String(), h.StopLSN.String(), h.System.String(), h.readBack(), h.Label}
 		if h.Logical != nil {
 			line[1], line[5], line[6], line[7] = "logical", "-", "-", "-"
-			line[9] = strings.TrimSpace(h.Label + " (" + h.Logical.Scope() + ")")
+			line[10] = strings.TrimSpace(h.Label + " (" + h.Logical.Scope() + ")")
 		}
 		lines = append(lines, line)
 	}
-	return rows(w, []string{"BACKUP", "KIND", "ENDED", "SIZE", "STORED", "TIMELINE", "FROM", "TO", "SYSTEM", "LABEL"}, lines)
+	return rows(w, []string{"BACKUP", "KIND", "ENDED", "SIZE", "STORED", "TIMELINE", "FROM", "TO", "SYSTEM", "READ BACK", "LABEL"}, lines)
 }
 
 func showCommand() *cobra.Command {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/covetpy/covet/ops/backup"
 	"github.com/covetpy/covet/ops/recovery"
 	"github.com/covetpy/covet/tui/action"
 	"github.com/covetpy/covet/tui/theme"
@@ -108,7 +109,8 @@ func drawPosture(r widget.Region, c Context) {
 		y++
 	}
 	if len(s.Coverage) == 0 {
-		in.Put(0, y+1, theme.Bad, c.G.Bad+" nothing can be restored: there is no whole backup. covetctl backup run makes one")
+		in.Put(0, y+1, theme.Bad, c.G.Bad+" nothing can be restored: there is no whole backup")
+		in.Put(0, y+2, theme.Text, "  covetctl backup run makes one")
 		return
 	}
 	t := timeline{from: s.Coverage[0].From.Add(-c.Now.Sub(s.Coverage[0].From) / 50), to: c.Now, w: in.W}
@@ -177,10 +179,7 @@ func (p *Backups) table(r widget.Region, c Context) {
 	widget.Heads(r, 0, slots, c.G)
 	for i := from; i < to; i++ {
 		b, chosen := rows[i], i == p.list.Cursor
-		checked, role := c.G.Unknown+" never", theme.Muted
-		if b.Verified != nil {
-			checked, role = c.G.OK+" "+since(b.Verified.At, c.Now)+" ago", theme.OK
-		}
+		checked, role := readBack(b.Verified, c)
 		cells := map[string]string{
 			"": "", "BACKUP": b.ID, "AGE": since(b.Stopped, c.Now), "SIZE": widget.Bytes(b.Bytes), "STORED": widget.Bytes(b.Stored),
 			"TOOK": widget.Age(b.Stopped.Sub(b.Started)), "READ BACK": checked, "LABEL": b.Label,
@@ -199,6 +198,17 @@ func (p *Backups) table(r widget.Region, c Context) {
 			r.Choose(1 + i - from)
 		}
 	}
+}
+
+// readBack says when a backup was read back, and whether it was what had been written.
+func readBack(v *backup.Verified, c Context) (string, theme.Role) {
+	switch {
+	case v == nil:
+		return c.G.Unknown + " never", theme.Muted
+	case len(v.Damage) > 0:
+		return c.G.Bad + " DAMAGED", theme.Bad
+	}
+	return c.G.OK + " " + since(v.At, c.Now) + " ago", theme.OK
 }
 
 // past draws the drills and the jobs.

@@ -257,7 +257,7 @@ func (p *Restore) shown(c Context) time.Duration {
 func (p *Restore) view(c Context, w int) timeline {
 	span := p.shown(c)
 	to := c.Now
-	if from := to.Add(-span); p.at.Before(from) {
+	if from := to.Add(-span); !p.latest && p.at.Before(from) {
 		to = p.at.Add(span / 2)
 	}
 	return timeline{from: to.Add(-span), to: to, w: w}

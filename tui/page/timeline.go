@@ -88,7 +88,7 @@ func markers(c Context) []marker {
 	for _, b := range c.Snap.Recovery.Backups {
 		m := marker{at: b.Stopped, sign: "B", text: "the end of backup " + b.ID, role: theme.Info}
 		if b.Verified != nil {
-			m.role = theme.OK
+			_, m.role = readBack(b.Verified, c)
 		}
 		out = append(out, m)
 	}

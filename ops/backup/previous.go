@@ -22,6 +22,10 @@ type previous struct {
 	files map[fileKey]*File
 	stale []bool // by pack: mostly dead
 	index *indexCache
+	warn  func(error)
+
+	mu   sync.Mutex
+	hurt map[uint32]bool // packs that can't be referred to
 }
 
 type fileKey struct {
@@ -36,8 +40,8 @@ func keyOf(h *Head, f *File) fileKey {
 	return fileKey{h.Tablespaces[f.Space-1].Location, f.Path}
 }
 
-func newPrevious(c Cluster, m *Manifest) *previous {
-	p := &previous{c: c, m: m, files: make(map[fileKey]*File, len(m.Items)), stale: stalePacks(m)}
+func newPrevious(c Cluster, m *Manifest, warn func(error)) *previous {
+	p := &previous{c: c, m: m, files: make(map[fileKey]*File, len(m.Items)), stale: stalePacks(m), warn: warn, hurt: map[uint32]bool{}}
 	for i := range m.Items {
 		if f := &m.Items[i]; f.Type == TypeFile {
 			p.files[keyOf(&m.Head, f)] = f
@@ -168,12 +172,16 @@ func (c *cursor) chunks(ctx context.Context, off, n int64, out map[int64]oldChun
 			continue
 		}
 		x, err := c.p.index.get(ctx, u.Pack)
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrDamaged) {
 			return err
 		}
-		unit, ok := x.find(u)
+		unit, ok := 0, false
+		if err == nil {
+			unit, ok = x.find(u)
+		}
 		if !ok {
-			return fmt.Errorf("%w: %s has no unit at %d", ErrDamaged, c.p.m.Packs[u.Pack].Name, u.Off)
+			c.p.avoid(u.Pack, err)
+			continue
 		}
 		at := uint32(0)
 		for _, k := range x.chunksOf(unit) {
@@ -184,6 +192,16 @@ func (c *cursor) chunks(ctx context.Context, off, n int64, out map[int64]oldChun
 		}
 	}
 	return nil
+}
+
+// avoid says once that a pack is damaged: what would be the same there is stored anew.
+func (p *previous) avoid(pack uint32, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.hurt[pack] {
+		p.hurt[pack] = true
+		p.warn(fmt.Errorf("%s is damaged, and is not referred to; covetctl backup verify says which backups need it: %w", p.m.Packs[pack].Name, cmp.Or(err, ErrDamaged)))
+	}
 }
 
 // find returns the number, in the pack, of a manifest's unit.

@@ -201,7 +201,15 @@ func (r *run) previous(ctx context.Context) (*previous, error) {
 	if err != nil {
 		r.warn(err)
 	}
+	verified, err := r.c.Verified(ctx)
+	if err != nil && !errors.Is(err, ErrDamaged) {
+		return nil, fmt.Errorf("look for the previous backup: %w", err)
+	}
 	for i := len(heads) - 1; i >= 0; i-- {
+		if v := verified[heads[i].ID]; len(v.Damage) > 0 {
+			r.warn(fmt.Errorf("backup %s was found damaged, and nothing of it is used: %s", heads[i].ID, v.Damage[0]))
+			continue
+		}
 		if heads[i].PGVersion/10000 != r.Origin.PGVersion/10000 {
 			continue
 		}
@@ -210,9 +218,12 @@ func (r *run) previous(ctx context.Context) (*previous, error) {
 			return nil, nil
 		}
 		m, err := r.c.Manifest(ctx, heads[i].ID)
+		if err == nil {
+			err = r.c.present(ctx, m)
+		}
 		switch {
 		case err == nil:
-			return newPrevious(r.c, m), nil
+			return newPrevious(r.c, m, r.warn), nil
 		case sealed(err):
 			r.warn(fmt.Errorf("everything is stored anew, since unchanged pages can't be told: %w", err))
 			return nil, nil
@@ -283,17 +294,25 @@ func (r *run) ensureWAL(ctx context.Context) error {
 
 // present checks that every pack that the manifest is going to name is in the repository, with the right size.
 func (r *run) present(ctx context.Context) error {
+	if err := r.c.present(ctx, r.m); err != nil {
+		return fmt.Errorf("%w: run covetctl backup verify, and this backup again with --full", err)
+	}
+	return nil
+}
+
+// present fails with ErrDamaged where a pack that a backup refers to isn't there as it was written, as far as its size tells.
+func (c Cluster) present(ctx context.Context, m *Manifest) error {
 	sizes := map[string]int64{}
-	prefix := r.c.key("packs") + "/"
-	for o, err := range r.c.Store.List(ctx, prefix) {
+	prefix := c.key("packs") + "/"
+	for o, err := range c.Store.List(ctx, prefix) {
 		if err != nil {
 			return fmt.Errorf("look for the backup's packs: %w", err)
 		}
 		sizes[strings.TrimPrefix(o.Key, prefix)] = o.Size
 	}
-	for _, p := range r.m.Packs {
+	for _, p := range m.Packs {
 		if size, ok := sizes[p.Name]; !ok || size != p.Size {
-			return fmt.Errorf("%w: pack %s, which the backup refers to, has %d bytes in %s instead of %d: run covetctl backup verify, and this backup again with --full", ErrDamaged, p.Name, size, r.c.Where, p.Size)
+			return fmt.Errorf("%w: pack %s, which backup %s refers to, has %d bytes in %s instead of %d", ErrDamaged, p.Name, m.ID, size, c.Where, p.Size)
 		}
 	}
 	return nil

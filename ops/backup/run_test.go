@@ -260,6 +260,61 @@ func TestADamagedManifestIsNotBuiltUpon(t *testing.T) {
 	equalFiles(t, readBack(t, r, h2.ID), src.files)
 }
 
+// A damaged pack fails no backup: nothing is referred to that verify found damaged, or whose index shows it, or that isn't there.
+func TestADamagedPackIsNotBuiltUpon(t *testing.T) {
+	t.Parallel()
+	for what, hurt := range map[string]func(t *testing.T, r backup.Repository, id, pack string, data []byte){
+		"its index": func(t *testing.T, r backup.Repository, _, pack string, data []byte) {
+			data[len(data)-45] ^= 1
+			put(t, r, pack, data)
+		},
+		"a unit, found by verify": func(t *testing.T, r backup.Repository, id, pack string, data []byte) {
+			data[100] ^= 1
+			put(t, r, pack, data)
+			c := r.Cluster("orders", testSystem)
+			v, err := backup.NewVerifier(c).Verify(t.Context(), id, nil)
+			if err != nil || len(v.Damage) == 0 {
+				t.Fatalf("%+v, %v", v, err)
+			}
+			if err := c.SaveVerified(t.Context(), backup.Verified{ID: id, At: time.Now(), Damage: v.Damage}); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"it is cut off": func(t *testing.T, r backup.Repository, _, pack string, data []byte) {
+			put(t, r, pack, data[:len(data)/2])
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			r := openRepository(t)
+			data := make([]byte, 100_000)
+			_, _ = rand.NewChaCha8([32]byte{6}).Read(data)
+			src := &fakeSource{files: map[string][]byte{"f": data}, time: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+			h := runBackup(t, r, src)
+			pack := "orders/" + testSystem.String() + "/packs/" + h.ID + "-0001"
+			stored, err := backup.ReadAll(t.Context(), r.Store, pack, 1<<20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			hurt(t, r, h.ID, pack, stored)
+			var warned error
+			src.time = src.time.Add(time.Minute)
+			h2, err := backup.Run(t.Context(), backup.Job{Repository: r, Service: "orders", Origin: origin(src), Source: src, WAL: src, Codec: codec.Zstd(1), Warn: func(err error) { warned = errors.Join(warned, err) }})
+			if err != nil || warned == nil || !strings.Contains(warned.Error(), "damaged") {
+				t.Fatalf("%v, warned of %v", err, warned)
+			}
+			equalFiles(t, readBack(t, r, h2.ID), src.files)
+		})
+	}
+}
+
+func put(t *testing.T, r backup.Repository, key string, data []byte) {
+	t.Helper()
+	if err := r.Store.Put(t.Context(), key, bytes.NewReader(data), backup.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A pack that vanished behind the previous backup's back is missed before the new backup is called complete.
 func TestAMissingPackIsNoticed(t *testing.T) {
 	t.Parallel()

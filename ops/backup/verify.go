@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 )
 
 // Verification is what was found when everything that a backup needs was read back.
@@ -26,6 +27,9 @@ type Verifier struct {
 	done map[string]error // by pack
 }
 
+// found is what is told of damage, under the heading that it is some.
+func found(err error) string { return strings.TrimPrefix(err.Error(), ErrDamaged.Error()+": ") }
+
 // NewVerifier returns a verifier of a cluster's backups.
 func NewVerifier(c Cluster) *Verifier { return &Verifier{c: c, done: map[string]error{}} }
 
@@ -35,7 +39,7 @@ func (v *Verifier) Verify(ctx context.Context, id string, report func(Progress))
 	out := &Verification{ID: id, Damage: []string{}}
 	m, err := v.c.Manifest(ctx, id)
 	if errors.Is(err, ErrDamaged) {
-		out.Damage = append(out.Damage, err.Error())
+		out.Damage = append(out.Damage, found(err))
 		return out, nil
 	}
 	if err != nil {
@@ -57,7 +61,7 @@ func (v *Verifier) Verify(ctx context.Context, id string, report func(Progress))
 		}
 		v.done[p.Name] = err
 		if err != nil {
-			out.Damage = append(out.Damage, err.Error())
+			out.Damage = append(out.Damage, found(err))
 		}
 		out.Packs++
 		meter.add(int(p.Size), 0)
@@ -130,7 +134,7 @@ func (v *Verifier) wal(ctx context.Context, m *Manifest, out *Verification) erro
 		case errors.Is(err, ErrNotFound):
 			out.Damage = append(out.Damage, "WAL segment "+name+" is missing")
 		case errors.Is(err, ErrDamaged):
-			out.Damage = append(out.Damage, err.Error())
+			out.Damage = append(out.Damage, found(err))
 		case err != nil:
 			return err
 		}

@@ -106,7 +106,7 @@ func (l *logCheck) count(o Object, err error) {
 	case errors.Is(err, ErrNotFound):
 		return // it expired meanwhile
 	case errors.Is(err, ErrDamaged):
-		l.out.Damage = append(l.out.Damage, err.Error())
+		l.out.Damage = append(l.out.Damage, found(err))
 	case err != nil:
 		l.cancel(err)
 		return

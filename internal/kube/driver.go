@@ -361,10 +361,10 @@ func (p *Port) Carries(ctx context.Context, unsure func(who string, longest time
 			return true, h.by
 		}
 		switch late := now().Sub(h.renewed); {
-		case h.controls() && late < leaseRenew+leaseRenew/2, first.by == h.by && !first.renewed.Equal(h.renewed):
+		case h.controls() && late.Abs() < leaseRenew+leaseRenew/2, first.by == h.by && !first.renewed.Equal(h.renewed):
 			return false, h.by
 		case first.by == "":
-			unsure(h.by, (leaseDuration - late).Round(time.Second))
+			unsure(h.by, min(leaseDuration-late, leaseDuration).Round(time.Second))
 		}
 		first = h
 		pause(ctx, nil, 200*time.Millisecond)

@@ -416,6 +416,10 @@ func TestOnlyTheLivingCarryOut(t *testing.T) {
 	if self, who, unsure := asked(); !self || unsure != "covetctl laptop 4711" {
 		t.Errorf("a laptop that is gone: %v, %q, %q", self, who, unsure)
 	}
+	as("covetctl laptop 4711", -time.Hour)
+	if self, who, unsure := asked(); !self || unsure != "covetctl laptop 4711" {
+		t.Errorf("a laptop that is gone, whose clock was ahead: %v, %q, %q", self, who, unsure)
+	}
 	as("covetctl laptop 4711", 0)
 	var renewing sync.WaitGroup
 	renewing.Go(func() {

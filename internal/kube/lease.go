@@ -32,6 +32,10 @@ type lease struct {
 	mu   sync.Mutex
 	last held // as it was at
 	at   time.Time
+
+	watch   sync.Mutex
+	renewed time.Time // as it was read last
+	since   time.Time // when it was first read so, by this machine's clock
 }
 
 func newLease(c *client, deployment, holder string) *lease {
@@ -42,13 +46,24 @@ func newLease(c *client, deployment, holder string) *lease {
 type held struct {
 	by      string
 	renewed time.Time
+	still   time.Duration // it was read again and again, and not renewed
 	object  *unstructured.Unstructured
 }
 
-// fresh reports whether somebody holds the lease who was alive a moment ago, as far as clocks agree. Who ran on this machine
-// and is gone is dead, however fresh the lease.
+// fresh reports whether somebody holds the lease who was alive a moment ago, as far as clocks agree: one that is ahead does not make the dead
+// live longer. Who ran on this machine and is gone is dead, however fresh the lease.
 func (h held) fresh(now time.Time) bool {
-	return h.by != "" && now.Sub(h.renewed) < leaseDuration && !deadHere(h.by)
+	return h.by != "" && now.Sub(h.renewed) < leaseDuration && h.still < leaseDuration && !deadHere(h.by)
+}
+
+// observe says for how long the lease has been seen renewed at a time, and no later.
+func (l *lease) observe(renewed time.Time) time.Duration {
+	l.watch.Lock()
+	defer l.watch.Unlock()
+	if !renewed.Equal(l.renewed) || l.since.IsZero() {
+		l.renewed, l.since = renewed, now()
+	}
+	return now().Sub(l.since)
 }
 
 // controls reports whether a controller holds it.
@@ -85,6 +100,7 @@ func (l *lease) read(ctx context.Context) (held, error) {
 	if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
 		h.renewed = at
 	}
+	h.still = l.observe(h.renewed)
 	return h, nil
 }
 

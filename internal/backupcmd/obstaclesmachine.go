@@ -78,7 +78,7 @@ func device(path string) (uint64, bool) {
 
 // used is what a folder takes now.
 func used(dir string) (n int64) {
-	err := filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+	err := filepath.WalkDir(dir+string(filepath.Separator), func(_ string, e fs.DirEntry, err error) error {
 		if err != nil || !e.Type().IsRegular() {
 			return nil //nolint:nilerr // what can't be seen makes no room
 		}

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/spf13/cobra"
@@ -89,6 +90,9 @@ func (f *runFlags) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
+	if strings.ContainsFunc(f.label, unicode.IsControl) {
+		return usage(fmt.Errorf("--label %q: write it in one line", f.label))
+	}
 	debug.SetGCPercent(25) // nearly all of it is buffers that are used again and again: collecting costs nothing
 	debug.SetMemoryLimit(backupHeap)
 	ctx := cmd.Context()
@@ -123,7 +127,7 @@ func (f *runFlags) backup(ctx context.Context, repo backup.Repository, dsn strin
 	defer func() { err = errors.Join(err, src.Close()) }()
 	return backup.Run(ctx, backup.Job{
 		Repository: repo, Service: f.service, Origin: originOf(wal.Server()), Source: src, WAL: wal, Codec: codec, Label: f.label, Full: f.full,
-		Workers: f.workers, WaitWAL: wait, Report: f.progress(progress),
+		Workers: f.workers, WaitWAL: wait, Report: f.progress(progress), Required: pgwire.Essential(),
 		Warn: func(err error) { _, _ = fmt.Fprintln(progress, "warning:", err) }, // a warning that can't be told is lost
 	})
 }

@@ -57,6 +57,14 @@ func TestLocalIsAsTheServerSends(t *testing.T) {
 		t.Fatal(err)
 	}
 	pgtest.Own(t, space)
+	linked := func(to string) string {
+		at := filepath.Join(pgtest.Dir(t), "link")
+		if err := os.Symlink(to, at); err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	space = linked(space)
 	pg.Exec("CREATE TABLESPACE other LOCATION '"+space+"'",
 		"CREATE TABLE a AS SELECT generate_series(1, 100000) AS n", "CREATE TABLE b TABLESPACE other AS SELECT generate_series(1, 1000) AS n",
 		"CREATE UNLOGGED TABLE u AS SELECT generate_series(1, 1000) AS n", "CREATE INDEX ON u(n)", "VACUUM ANALYZE", "CHECKPOINT")
@@ -71,10 +79,13 @@ func TestLocalIsAsTheServerSends(t *testing.T) {
 		}
 	}
 	wire := pgwire.NewBaseBackup(pg.DSN(), pgwire.BaseBackupOptions{})
-	local := pgwire.NewLocal(pg.DSN(), pg.Dir, pgwire.LocalOptions{})
-	want, got := contents(t, wire), contents(t, local)
-	if err := errors.Join(wire.Close(), local.Close()); err != nil {
+	local, through := pgwire.NewLocal(pg.DSN(), pg.Dir, pgwire.LocalOptions{}), pgwire.NewLocal(pg.DSN(), linked(pg.Dir), pgwire.LocalOptions{})
+	want, got, same := contents(t, wire), contents(t, local), contents(t, through)
+	if err := errors.Join(wire.Close(), local.Close(), through.Close()); err != nil {
 		t.Fatal(err)
+	}
+	if len(same) != len(got) {
+		t.Errorf("through a symbolic link there are %d files, otherwise %d", len(same), len(got))
 	}
 	for _, k := range slices.Sorted(maps.Keys(want)) {
 		changes := strings.Contains(k, "backup_label") || strings.Contains(k, "pg_control") || strings.Contains(k, "pg_xact") || strings.Contains(k, "pg_logical")

@@ -22,6 +22,11 @@ var left = []string{
 	"backup_manifest", "current_logfiles.tmp", "postgresql.auto.conf.tmp", controlPath,
 }
 
+// Essential are files that every cluster has: see backup.Job.
+func Essential() []string {
+	return []string{"PG_VERSION", controlPath, "global/pg_filenode.map", "base/1/PG_VERSION", "pg_xact/"}
+}
+
 const controlPath = "global/pg_control"
 
 // listFiles lists what of one folder tree belongs to a backup, as a server's own base backup has it: root is the folder of
@@ -29,7 +34,8 @@ const controlPath = "global/pg_control"
 func listFiles(root, below string, space int) ([]backup.File, error) {
 	var out []backup.File
 	unlogged := map[string]bool{}
-	err := filepath.WalkDir(filepath.Join(root, below), func(full string, e fs.DirEntry, err error) error {
+	// With the separator at its end, a root that is a symbolic link is followed.
+	err := filepath.WalkDir(filepath.Join(root, below)+string(filepath.Separator), func(full string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // removed meanwhile
 		}

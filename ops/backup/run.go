@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -25,6 +26,8 @@ type Job struct {
 	// the server.
 	WaitWAL time.Duration
 	Report  func(Progress)
+	// Required are files without which there is no backup, whatever the source says; a folder, with a slash at its end, must hold one.
+	Required []string
 	// Warn gets what doesn't make the backup fail, but should be known.
 	Warn func(error)
 }
@@ -173,11 +176,27 @@ func (r *run) copy(ctx context.Context, prev *previous, total int64) error {
 	if prev != nil {
 		r.m.takeKeys(prev.m)
 	}
+	if err := r.complete(); err != nil {
+		return err
+	}
 	h := &r.m.Head
 	h.StopLSN, h.Stopped, h.Files = stop.LSN, stop.Time.UTC(), len(r.m.Items)
 	h.StoredBytes, h.ReadBytes = p.packer.stored.Load(), p.bytesRead
 	for _, f := range r.m.Items {
 		h.Bytes += f.Size
+	}
+	return nil
+}
+
+// complete fails where the source had no file that is required: one that looked in the wrong place yields a backup of nothing.
+func (r *run) complete() error {
+	for _, want := range r.Required {
+		dir := strings.HasSuffix(want, "/")
+		if !slices.ContainsFunc(r.m.Items, func(f File) bool {
+			return f.Space == 0 && f.Type == TypeFile && (f.Path == want || dir && strings.HasPrefix(f.Path, want))
+		}) {
+			return fmt.Errorf("the data directory has no %s, or it lies behind a symbolic link: no server could start from this backup, so it is none", want)
+		}
 	}
 	return nil
 }

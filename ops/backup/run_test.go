@@ -260,6 +260,28 @@ func TestADamagedManifestIsNotBuiltUpon(t *testing.T) {
 	equalFiles(t, readBack(t, r, h2.ID), src.files)
 }
 
+// A source that looked in the wrong place makes no backup of nothing.
+func TestABackupWithoutWhatIsRequiredIsNone(t *testing.T) {
+	t.Parallel()
+	r := openRepository(t)
+	src := &fakeSource{files: map[string][]byte{"PG_VERSION": []byte("18"), "pg_xact/0000": {1}}, time: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	run := func(required ...string) error {
+		_, err := backup.Run(t.Context(), backup.Job{Repository: r, Service: "orders", Origin: origin(src), Source: src, WAL: src, Codec: codec.Zstd(1), Required: required})
+		return err
+	}
+	for _, missing := range []string{"base/1/PG_VERSION", "base/", "pg_xact"} {
+		if err := run("PG_VERSION", missing); err == nil || !strings.Contains(err.Error(), "has no "+missing) {
+			t.Errorf("without %s: %v", missing, err)
+		}
+	}
+	if heads, err := r.Cluster("orders", testSystem).Backups(t.Context()); err != nil || len(heads) != 0 {
+		t.Errorf("there is a backup: %v %v", heads, err)
+	}
+	if err := run("PG_VERSION", "pg_xact/"); err != nil {
+		t.Error(err)
+	}
+}
+
 // A damaged pack fails no backup: nothing is referred to that verify found damaged, or whose index shows it, or that isn't there.
 func TestADamagedPackIsNotBuiltUpon(t *testing.T) {
 	t.Parallel()

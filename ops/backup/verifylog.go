@@ -51,8 +51,12 @@ func (v *Verifier) logFiles(ctx context.Context, size int64, from uint64) ([]Obj
 		if err != nil {
 			return nil, err
 		}
-		name, _, _ := strings.Cut(path.Base(o.Key), ".")
-		s, err := ParseSegment(name, size)
+		name, _, _ := strings.Cut(path.Base(o.Key), liveMark)
+		if _, err := ParseWALFile(name); err != nil {
+			continue // something else put there: not ours to judge
+		}
+		first, _, _ := strings.Cut(name, ".")
+		s, err := ParseSegment(first, size)
 		if err != nil || s.No >= from { // a history; or what belongs to a segment
 			out = append(out, o)
 		}
@@ -66,15 +70,11 @@ func readLog(ctx context.Context, r *WALReader, name string) error {
 		_, err := r.Cluster.FetchWAL(ctx, whole) // which is there whole by now, or not
 		return err
 	}
-	f, err := ParseWALFile(name)
-	switch {
-	case err != nil:
-		return nil // something else put there: not ours to judge
-	case f.Kind == WALHistory:
-		_, err = r.Cluster.history(ctx, name)
-	default:
-		_, err = r.FetchWhole(ctx, name)
+	if f, err := ParseWALFile(name); err == nil && f.Kind == WALHistory {
+		_, err := r.Cluster.history(ctx, name)
+		return err
 	}
+	_, err := r.FetchWhole(ctx, name)
 	return err
 }
 

@@ -153,8 +153,9 @@ func (w *copier) clean(ctx context.Context) error {
 	}
 	for space := range len(w.Manifest.Tablespaces) + 1 {
 		root := w.root(space)
-		err := filepath.WalkDir(root, func(p string, e fs.DirEntry, err error) error {
-			if err != nil || p == root {
+		// With the separator at its end, a root that is a symbolic link is followed.
+		err := filepath.WalkDir(root+string(filepath.Separator), func(p string, e fs.DirEntry, err error) error {
+			if err != nil || filepath.Clean(p) == root {
 				return errors.Join(err, ctx.Err())
 			}
 			t, ok := want[p]

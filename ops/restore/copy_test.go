@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -162,6 +163,33 @@ func TestCopyMendsWhatDiffers(t *testing.T) {
 		t.Fatalf("%+v %v", stats, err)
 	}
 	holds(t, c, s)
+}
+
+// A data directory and a tablespace that are symbolic links are put right where they lead to.
+func TestCopyThroughLinks(t *testing.T) {
+	t.Parallel()
+	c, _ := backedUp(t)
+	real := t.TempDir()
+	link := func(to, at string) string {
+		if err := errors.Join(os.MkdirAll(filepath.Join(to, "base"), 0o700), os.WriteFile(filepath.Join(to, "stray"), nil, 0o600), os.Symlink(to, at)); err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	c.Dir = link(filepath.Join(real, "data"), filepath.Join(real, "data-link"))
+	c.Locations[16400] = link(filepath.Join(real, "space"), filepath.Join(real, "space-link"))
+	c.Existing = true
+	if _, err := c.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"data", "space"} {
+		if _, err := os.Stat(filepath.Join(real, dir, "stray")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("a stray file is left in %s: %v", dir, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(real, "data", "base", "big")); err != nil {
+		t.Error(err)
+	}
 }
 
 // A copy that is interrupted leaves no control file, is recognised, and can be continued.

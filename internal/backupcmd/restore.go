@@ -165,7 +165,7 @@ func (f *restoreFlags) runPlain(ctx context.Context, cmd *cobra.Command, c backu
 	if err != nil {
 		return err
 	}
-	out := &result{Plan: plan, Loses: lossOf(plan), Place: describe(f.to, place)}
+	out := &result{Plan: plan, Loses: lossOf(plan), Place: f.describe(place)}
 	if out.InTheWay, err = f.inTheWay(ctx, c, m, place); err != nil {
 		return err
 	}
@@ -376,6 +376,14 @@ func describeWithService(dir string, p restore.Place) string {
 		return dir + ": its files are overwritten"
 	}
 	return describe(dir, p)
+}
+
+// describe says what the restore does to what is in the directory.
+func (f *restoreFlags) describe(p restore.Place) string {
+	if p.State == restore.Occupied && f.delta {
+		return f.to + ": only what differs is written, and what isn't the backup's is REMOVED"
+	}
+	return describe(f.to, p)
 }
 
 func describe(dir string, p restore.Place) string {

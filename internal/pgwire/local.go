@@ -112,30 +112,6 @@ func (l *Local) Start(ctx context.Context, prev *backup.Manifest) (s backup.Star
 	return s, nil
 }
 
-// same makes sure that the directory is the server's.
-func (l *Local) same(srv Server) error {
-	id, err := controlSystem(l.dir)
-	if err != nil {
-		return fmt.Errorf("%s is not a data directory that can be read: %w (run this as the user of the server)", l.dir, err)
-	}
-	if id != srv.System {
-		return fmt.Errorf("%s belongs to the database system %s, the server is %s", l.dir, id, srv.System)
-	}
-	row, err := l.c.row("SELECT coalesce(max(setting), '') FROM pg_settings WHERE name = 'data_directory'", 1) // not everybody may see it
-	if err != nil || row[0] == "" {
-		return err
-	}
-	own, err1 := os.Stat(l.dir)
-	its, err2 := os.Stat(row[0])
-	if err := errors.Join(err1, err2); err != nil {
-		return fmt.Errorf("the server's data directory is %s: %w", row[0], err)
-	}
-	if !os.SameFile(own, its) {
-		return fmt.Errorf("the server's data directory is %s, not %s", row[0], l.dir)
-	}
-	return nil
-}
-
 func explainRights(err error) error {
 	var pe *pgconn.PgError
 	if errors.As(err, &pe) && pe.Code == "42501" {

@@ -66,12 +66,13 @@ func (l *Local) startedWith() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if dir := row[1]; dir != "" { // not everybody may see it
-		own, err1 := os.Stat(l.dir)
-		its, err2 := os.Stat(dir)
-		if err1 != nil || err2 != nil || !os.SameFile(own, its) {
-			return false, nil //nolint:nilerr // what isn't on this machine isn't this directory
-		}
+	if row[1] == "" {
+		return false, errors.New("it has no replication slot to give, and this role may not see data_directory: GRANT pg_read_all_settings to it, or raise max_replication_slots")
+	}
+	own1, err1 := os.Stat(l.dir)
+	its1, err2 := os.Stat(row[1])
+	if err1 != nil || err2 != nil || !os.SameFile(own1, its1) {
+		return false, nil //nolint:nilerr // what isn't on this machine isn't this directory
 	}
 	its, err := strconv.ParseInt(row[0], 10, 64)
 	if err != nil {

@@ -102,22 +102,24 @@ func (c *Cache) Bytes(ctx context.Context, key string, load func(ctx context.Con
 		c.hits.Add(1)
 		return e.Value, nil
 	}
-	for {
-		answer := c.flight.DoChan(key, func() (any, error) { return c.fill(context.WithoutCancel(ctx), key, load) })
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case r := <-answer:
-			if r.Err != nil {
-				return nil, r.Err
-			}
-			return r.Val.([]byte), nil
+	answer := c.flight.DoChan(key, func() (any, error) { return c.fill(context.WithoutCancel(ctx), key, load) })
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case r := <-answer:
+		if r.Err != nil {
+			return nil, r.Err
 		}
+		return r.Val.([]byte), nil
 	}
 }
 
 // fill takes a value from Redis, or loads it and keeps it in both places.
 func (c *Cache) fill(ctx context.Context, key string, load func(ctx context.Context) ([]byte, Options, error)) ([]byte, error) {
+	if e := c.fromLocal(key); e != nil { // another load ended between the look of whoever asks and this
+		c.hits.Add(1)
+		return e.Value, nil
+	}
 	if e := c.fromShared(ctx, key); e != nil {
 		c.sharedHits.Add(1)
 		c.local.Set(key, e)

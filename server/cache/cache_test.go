@@ -188,3 +188,28 @@ func TestALoadThatPanicsIsAnError(t *testing.T) {
 		t.Errorf("afterwards: %d, %v", v, err)
 	}
 }
+
+// Whoever looked a moment before another one's load was kept takes that, and loads nothing again.
+func TestNoLoadFollowsOneThatWasKept(t *testing.T) {
+	t.Parallel()
+	c := New(nil, "")
+	for i := range 5000 {
+		var loads atomic.Int64
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				_, err := c.Bytes(t.Context(), fmt.Sprint(i), func(context.Context) ([]byte, Options, error) {
+					loads.Add(1)
+					return []byte("x"), Options{TTL: time.Hour}, nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if n := loads.Load(); n != 1 {
+			t.Fatalf("key %d was loaded %d times", i, n)
+		}
+	}
+}

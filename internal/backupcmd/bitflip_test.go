@@ -1,26 +1,14 @@
 package backupcmd_test
 
 import (
-	"cmp"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
 	pgtest "github.com/covetpy/covet/test/pg"
 )
-
-// flipsWanted is how many bits are flipped in objects of each kind: one in every run, as many as COVET_FLIPS says in a long one.
-func flipsWanted(t *testing.T) int {
-	t.Helper()
-	n, err := strconv.Atoi(cmp.Or(os.Getenv("COVET_FLIPS"), "1"))
-	if err != nil {
-		t.Fatalf("COVET_FLIPS: %v", err)
-	}
-	return n
-}
 
 // objectKind is one kind of object in a repository. What a restore needs may fail it, but not lead it astray; of the rest nothing may keep
 // it from being made.
@@ -57,7 +45,7 @@ func TestABitFlippedAnywhere(t *testing.T) {
 			t.Errorf("the repository has no %s: %v", k.name, err)
 			continue
 		}
-		for range flipsWanted(t) {
+		for range times(t, "COVET_FLIPS", 1) {
 			file := files[rand.IntN(len(files))]
 			c, there := b.copyOf(t, root)
 			rel, err := filepath.Rel(root, file)
@@ -70,7 +58,7 @@ func TestABitFlippedAnywhere(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("of %d flips each were noticed: %v", flipsWanted(t), noticed)
+	t.Logf("of %d flips each were noticed: %v", times(t, "COVET_FLIPS", 1), noticed)
 }
 
 // everyKind fills the repository with objects of every kind, and returns the marks that are there in the end.

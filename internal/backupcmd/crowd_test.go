@@ -18,20 +18,6 @@ import (
 	s3test "github.com/covetpy/covet/test/s3"
 )
 
-// restores is how many restores the crowd makes; COVET_TEST_RESTORES says otherwise.
-func restores(t *testing.T) int {
-	t.Helper()
-	text := os.Getenv("COVET_TEST_RESTORES")
-	if text == "" {
-		return 6
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
 // Under a steady load, with backups and archiving going on, restores to random points each hold exactly what had
 // committed by then, and pgbench's books balance.
 func TestCrowdOfRestores(t *testing.T) {
@@ -71,7 +57,7 @@ func crowdOfRestores(t *testing.T, b *bench) {
 	m.add(1)        // so that a later commit ends every time target
 	b.flushWAL(pg)
 	rnd := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
-	for range restores(t) {
+	for range times(t, "COVET_TEST_RESTORES", 6) {
 		k := m.all[behind[0]+rnd.IntN(len(m.all)-1-behind[0])]
 		args := [][]string{
 			{"--target-xid", k.xid}, {"--target-name", k.name}, {"--target-lsn", k.lsn}, {"--target-time", k.time.Format(time.RFC3339Nano)},

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,20 +15,6 @@ import (
 	pgtest "github.com/covetpy/covet/test/pg"
 	s3test "github.com/covetpy/covet/test/s3"
 )
-
-// killsEach is how often each command is killed; COVET_KILLS says otherwise.
-func killsEach(t *testing.T) int {
-	t.Helper()
-	text := os.Getenv("COVET_KILLS")
-	if text == "" {
-		return 2
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
 
 // victims is a server with an archive, whose commands are killed at moments spread over all of their lives. The next run
 // heals what one has left; in the end everything is good, and nothing is left over.
@@ -43,7 +28,7 @@ type victims struct {
 
 func TestKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
-	v := &victims{bench: newBench(t, "file"), srv: s3test.Start(t), n: killsEach(t)}
+	v := &victims{bench: newBench(t, "file"), srv: s3test.Start(t), n: times(t, "COVET_KILLS", 2)}
 	v.repo = "s3://" + v.srv.Bucket(t) + "/prod"
 	v.env = append(v.env, "COVET_REPO="+v.repo, "COVET_S3_ENDPOINT="+v.srv.Endpoint, "S3_REGION=us-east-1")
 	v.pg = v.server(nil)

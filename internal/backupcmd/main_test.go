@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -154,4 +155,18 @@ func (b *bench) flushWAL(pg *pgtest.Cluster) {
 	pgtest.Within(b.t, 3*time.Minute, "WAL segment "+last+" is archived", func() bool { // after failures the archiver rests for a minute
 		return pg.One("SELECT last_archived_wal FROM pg_stat_archiver") >= last
 	})
+}
+
+// times is how often a test does what it does: a few times in every run, as often as the variable says in a long one.
+func times(t *testing.T, variable string, usually int) int {
+	t.Helper()
+	text := os.Getenv(variable)
+	if text == "" {
+		return usually
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", variable, err)
+	}
+	return n
 }

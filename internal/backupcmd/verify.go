@@ -98,17 +98,8 @@ func verifyPart(cmd *cobra.Command, o *output, c backup.Cluster, ids []string, s
 		}
 		results = append(results, r)
 	}
-	if n := len(heads); n > 0 && heads[0].Logical == nil {
-		from := heads[0].FirstSegment().No
-		for _, h := range heads {
-			from = min(from, h.FirstSegment().No)
-		}
-		if stalest > 0 && n > 1 {
-			from = heads[n-2].FirstSegment().No
-		}
-		r, err := check.keep(ctx, "the archived WAL", func(report func(backup.Progress)) (*backup.Verification, error) {
-			return check.v.Log(ctx, heads[0].SegmentSize, from, report)
-		})
+	if len(heads) > 0 && heads[0].Logical == nil {
+		r, err := check.log(ctx, heads, stalest > 0)
 		if err != nil {
 			return nil, err
 		}
@@ -125,6 +116,20 @@ type verifying struct {
 	o   *output
 	cmd *cobra.Command
 	bad []error // what is damaged
+}
+
+// log verifies the archived log that the backups need: all of it, or what is newer than the backup before the newest.
+func (v *verifying) log(ctx context.Context, heads []backup.Head, recent bool) (*backup.Verification, error) {
+	if n := len(heads); recent && n > 1 {
+		heads = heads[n-2:]
+	}
+	from := heads[0].FirstSegment().No
+	for _, h := range heads {
+		from = min(from, h.FirstSegment().No)
+	}
+	return v.keep(ctx, "the archived WAL", func(report func(backup.Progress)) (*backup.Verification, error) {
+		return v.v.Log(ctx, heads[0].SegmentSize, from, report)
+	})
 }
 
 // keep does one verification, and keeps what it found.

@@ -131,7 +131,7 @@ func (a *app) openOnCluster(ctx context.Context, t kube.Target, err error) error
 	if err != nil {
 		return err
 	}
-	if p, ok := port.there().(*kube.Port); ok {
+	if p, ok := port.there().(unfinisher); ok {
 		if id := p.Unfinished(); id != "" {
 			return a.note(render.Warn, "nobody carries out %s now that the console is closed: the traffic stays as it is; covetctl rollout resume goes on", id)
 		}

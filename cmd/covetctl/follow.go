@@ -23,6 +23,25 @@ type follower struct {
 	live    *liveLine
 }
 
+// unfinisher is a Port whose program may be the one that carries out a rollout.
+type unfinisher interface {
+	Unfinished() string // what nobody carries out once this program has ended, or nothing
+}
+
+// leftBehind says what becomes of a rollout that is watched no more.
+func leftBehind(port console.Port, id string) error {
+	if u, ok := port.(unfinisher); ok && u.Unfinished() == id {
+		return &interrupted{
+			message: "stopped: nobody carries out rollout " + id + " now; the traffic stays as it is",
+			hint:    "covetctl rollout resume goes on with it, covetctl rollout abort undoes it",
+		}
+	}
+	return &interrupted{
+		message: "stopped watching; rollout " + id + " goes on",
+		hint:    "covetctl rollout watch " + id + " takes it up again, covetctl rollout abort undoes it",
+	}
+}
+
 // follow shows what happens to a rollout after the event with the number.
 func (a *app) follow(ctx context.Context, port console.Port, id string, after journal.Seq, goal rollout.Phase) error {
 	f := &follower{app: a, id: id, goal: goal, about: map[string]bool{}}
@@ -35,10 +54,7 @@ func (a *app) follow(ctx context.Context, port console.Port, id string, after jo
 		return cerr
 	}
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		return &interrupted{
-			message: "stopped watching; rollout " + id + " goes on",
-			hint:    "covetctl rollout watch " + id + " takes it up again, covetctl rollout abort undoes it",
-		}
+		return leftBehind(port, id)
 	}
 	if err != nil || !a.human() || a.flags.quiet {
 		return err

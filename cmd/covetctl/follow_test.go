@@ -212,6 +212,22 @@ func TestWatchDoesNotInsistOnACovetdThatNeverWas(t *testing.T) {
 	}
 }
 
+// driving is a port whose program carries the rollout out itself.
+type driving struct{ console.Port }
+
+func (driving) Unfinished() string { return "r-3" }
+
+func TestCtrlCSaysThatNobodyGoesOn(t *testing.T) {
+	t.Parallel()
+	err := leftBehind(driving{}, "r-3")
+	if !strings.Contains(err.Error(), "nobody carries out rollout r-3") {
+		t.Errorf("of one that this program drives: %v", err)
+	}
+	if err := leftBehind(driving{}, "r-4"); !strings.Contains(err.Error(), "goes on") {
+		t.Errorf("of another: %v", err)
+	}
+}
+
 func TestCtrlCStopsOnlyTheWatching(t *testing.T) {
 	t.Parallel()
 	for args, says := range map[string]string{

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -453,7 +454,9 @@ func (p *Port) Unfinished() string {
 	if s.Active == nil {
 		return ""
 	}
-	if self, _ := p.Drives(p.ctx); !self {
+	ctx, cancel := context.WithTimeout(p.ctx, 2*time.Second) // whoever leaves doesn't wait for a dead cluster
+	defer cancel()
+	if self, _ := p.Drives(ctx); !self {
 		return ""
 	}
 	return s.Active.ID

@@ -73,6 +73,21 @@ func TestSize(t *testing.T) {
 	}
 }
 
+func TestRate(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]rate{"0": 0, "20000": 20000, "20M": 20480, "100MB": 102400, "1MiB": 1024} {
+		var r rate
+		if err := r.Set(text); err != nil || r != want {
+			t.Errorf("%s: %d, %v", text, r, err)
+		}
+	}
+	for _, text := range []string{"", "fast", "20 M", "20M/s"} {
+		if err := new(rate).Set(text); err == nil || !strings.Contains(err.Error(), "write 20M") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 func TestShell(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{"/usr/bin/covetctl": "/usr/bin/covetctl", "a b": "'a b'", "it's": `'it'\''s'`, "100%": "100%%", "": "''"} {

@@ -23,7 +23,8 @@ type runFlags struct {
 	output
 	label, pgdata          string
 	full, spread, noVerify bool
-	maxRate, workers       int
+	maxRate                rate
+	workers                int
 	waitWAL                time.Duration
 	logical                dumpFlags
 }
@@ -45,7 +46,7 @@ used; it needs no REPLICATION, only the right to read.`,
 		Example: `  covetctl backup run
   covetctl backup run --repo s3://backups/prod --service orders --label "before the migration"
   covetctl backup run --pgdata /var/lib/postgresql/15/main
-  covetctl backup run --compression zstd:3 --max-rate 20000
+  covetctl backup run --compression zstd:3 --max-rate 20M
   covetctl backup run --logical --database shop
   covetctl backup run --logical --all-databases
   covetctl backup run --logical --database shop --table 'orders*' --label "before the fix"`,
@@ -62,7 +63,7 @@ used; it needs no REPLICATION, only the right to read.`,
 	fs.BoolVar(&f.full, "full", false, "store everything anew, without referring to earlier backups")
 	fs.BoolVar(&f.spread, "spread", false, "wait for a checkpoint spread over time, to burden the server less")
 	fs.BoolVar(&f.noVerify, "no-verify-checksums", false, "don't let the server verify page checksums as it reads")
-	fs.IntVar(&f.maxRate, "max-rate", 0, "kB/s to read at most; 0: no limit")
+	fs.Var(&f.maxRate, "max-rate", "read at most so much a second, such as 20M; a bare number is kB, 0 no limit")
 	fs.IntVar(&f.workers, "workers", 0, "how many compress at once; 0: one a CPU")
 	f.logical.add(cmd)
 	fs.DurationVar(&f.waitWAL, "wait-wal", 10*time.Second, "how long to wait for archive_command to bring the backup's WAL, before taking it from the server")
@@ -138,9 +139,9 @@ func (f *runFlags) source(dsn string, notice func(*pgconn.PgError)) interface {
 	io.Closer
 } {
 	if f.pgdata != "" {
-		return pgwire.NewLocal(dsn, f.pgdata, pgwire.LocalOptions{Label: f.label, Spread: f.spread, MaxRate: f.maxRate, NoVerify: f.noVerify, Notice: notice})
+		return pgwire.NewLocal(dsn, f.pgdata, pgwire.LocalOptions{Label: f.label, Spread: f.spread, MaxRate: int(f.maxRate), NoVerify: f.noVerify, Notice: notice})
 	}
-	return pgwire.NewBaseBackup(dsn, pgwire.BaseBackupOptions{Label: f.label, Spread: f.spread, MaxRate: f.maxRate, NoVerify: f.noVerify, Notice: notice})
+	return pgwire.NewBaseBackup(dsn, pgwire.BaseBackupOptions{Label: f.label, Spread: f.spread, MaxRate: int(f.maxRate), NoVerify: f.noVerify, Notice: notice})
 }
 
 func originOf(s pgwire.Server) backup.Origin {

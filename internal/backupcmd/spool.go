@@ -72,6 +72,29 @@ func (b *byteSize) Set(s string) error {
 	return nil
 }
 
+// rate is a flag for kB/s, as PostgreSQL counts them: 20000, or with a unit 20M.
+type rate int
+
+// String implements pflag.Value.
+func (r *rate) String() string { return strconv.Itoa(int(*r)) }
+
+// Type implements pflag.Value.
+func (*rate) Type() string { return "rate" }
+
+// Set implements pflag.Value.
+func (r *rate) Set(s string) error {
+	if n, err := strconv.Atoi(s); err == nil {
+		*r = rate(n)
+		return nil
+	}
+	var b byteSize
+	if b.Set(s) != nil {
+		return fmt.Errorf("%q is not a rate: write 20M, or 20000 for kB/s", s)
+	}
+	*r = rate(b >> 10)
+	return nil
+}
+
 func drainCommand() *cobra.Command {
 	var f archiveFlags
 	var patience time.Duration

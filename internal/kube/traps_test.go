@@ -25,7 +25,10 @@ func TestBadCandidatesFailEarlyInTheirOwnWords(t *testing.T) {
 				p := w.open()
 				w.add(p, "v1.1.0", "reg.local/web:"+tag)
 				in := quick("v1.1.0", s)
-				in.Deadline = journal.Duration(6 * time.Second)
+				in.Deadline = journal.Duration(time.Minute) // which what fails in its own words does not wait for
+				if tag == "notready" {
+					in.Deadline = journal.Duration(6 * time.Second)
+				}
 				ack := w.do(p, console.StartRollout, in)
 				for {
 					if n := w.serving("web")["reg.local/web:v1.0.0"]; n < 4 {

@@ -43,27 +43,24 @@ func runAll(m *testing.M) int {
 	return m.Run()
 }
 
+// build puts the programs into a folder, where the servers' unprivileged user can run them: a clone may lie in its owner's home.
 func build(dir string) error {
-	bin := os.Getenv("COVET_BIN")
 	packages := []string{"./test/e2e/tinyworker", "./test/e2e/bookworker"}
-	if bin == "" {
-		bin = dir
+	if bin := os.Getenv("COVET_BIN"); bin == "" {
 		packages = append(packages, "./cmd/covetd", "./cmd/covetctl", "./examples/shop")
+	} else if err := os.CopyFS(dir, os.DirFS(bin)); err != nil {
+		return fmt.Errorf("copy the programs: %w", err)
 	}
 	cmd := exec.Command("go", append([]string{"build", "-o", dir + "/"}, packages...)...)
 	cmd.Dir = filepath.Join("..", "..")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the programs: %w\n%s", err, out)
 	}
-	bin, err := filepath.Abs(bin)
-	if err != nil {
-		return fmt.Errorf("find the programs: %w", err)
-	}
 	built = programs{
-		covetd: filepath.Join(bin, "covetd"), covetctl: filepath.Join(bin, "covetctl"), shop: filepath.Join(bin, "shop"),
+		covetd: filepath.Join(dir, "covetd"), covetctl: filepath.Join(dir, "covetctl"), shop: filepath.Join(dir, "shop"),
 		tiny: filepath.Join(dir, "tinyworker"), book: filepath.Join(dir, "bookworker"),
 	}
-	return nil
+	return errors.Join(os.Chmod(dir, 0o755), os.Chmod(built.covetctl, 0o755)) // whatever the umask
 }
 
 // place is a data directory and an address, and the covetd that runs there now.

@@ -46,12 +46,17 @@ func (v *vault) Posture(context.Context) (recovery.Posture, error) {
 func (v *vault) Newest() (*restore.Operation, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	return v.copied(), nil
+}
+
+// copied is the record as whoever asks gets it: the console may read its own while a test changes this one.
+func (v *vault) copied() *restore.Operation {
 	if v.record == nil {
-		return nil, nil
+		return nil
 	}
 	o := *v.record
 	o.Steps = append([]restore.Step(nil), o.Steps...)
-	return &o, nil
+	return &o
 }
 
 func (v *vault) plan(in console.RestoreRequest) console.Plan {
@@ -77,14 +82,14 @@ func (v *vault) Restore(_ context.Context, in console.RestoreRequest) (*restore.
 	}
 	v.begun = append(v.begun, in)
 	v.record = running(in.Target.String())
-	return v.record, nil
+	return v.copied(), nil
 }
 
 func (v *vault) Resume(_ context.Context, id string, abandon bool) (*restore.Operation, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.resumed = append(v.resumed, fmt.Sprintf("%s %v", id, abandon))
-	return v.record, nil
+	return v.copied(), nil
 }
 
 func (v *vault) RunJob(_ context.Context, k recovery.Kind) (string, error) {

@@ -151,13 +151,21 @@ func (s *scene) walFile(root string, m mark) string {
 
 func (s *scene) flippedWAL(t *testing.T) {
 	b, root := s.copy(t)
-	flipBits(t, s.walFile(root, s.marks.all[3]))
-	dir := dataDir(t)
+	object, dir := s.walFile(root, s.marks.all[3]), dataDir(t)
+	server := filepath.Join(pgtest.Dir(t), filepath.Base(object)) // the segment as the server may have it still
+	b.run("wal", "fetch", filepath.Base(object), server, "--system", s.first.System.String())
+	flipBits(t, object)
 	_, errs, code := b.try("restore", "--to", dir, "--backup", s.first.ID, "--target-name", "mark-5")
 	if code != 5 || !strings.Contains(errs, "damaged") {
 		t.Errorf("restore: exit %d, %s", code, errs)
 	}
 	absent(t, dir)
+	if _, errs, code := b.try("backup", "verify"); code != 5 || !strings.Contains(errs, "covetctl wal push") {
+		t.Errorf("verify: exit %d, and no word of how to mend it: %s", code, errs)
+	}
+	b.run("wal", "push", server)
+	b.run("backup", "verify")
+	exactly(t, b.on(t).restored(nil, "--backup", s.first.ID, "--target-name", "mark-5"), 5)
 }
 
 func (s *scene) missingWAL(t *testing.T) {

@@ -127,10 +127,17 @@ func (v *verifying) log(ctx context.Context, heads []backup.Head, recent bool) (
 	for _, h := range heads {
 		from = min(from, h.FirstSegment().No)
 	}
-	return v.keep(ctx, "the archived WAL", func(report func(backup.Progress)) (*backup.Verification, error) {
+	r, err := v.keep(ctx, "the archived WAL", func(report func(backup.Progress)) (*backup.Verification, error) {
 		return v.v.Log(ctx, heads[0].SegmentSize, from, report)
 	})
+	if err == nil && len(r.Damage) > 0 {
+		v.bad = append(v.bad, errors.New(mendLog))
+	}
+	return r, err
 }
+
+// mendLog is what to do about damage in the log.
+const mendLog = "what the server or a standby has still in pg_wal is made whole by covetctl wal push PGDATA/pg_wal/NAME; from a new backup on, the log before it is not needed"
 
 // keep does one verification, and keeps what it found.
 func (v *verifying) keep(ctx context.Context, what string, do func(func(backup.Progress)) (*backup.Verification, error)) (*backup.Verification, error) {

@@ -81,11 +81,30 @@ func (c *zstdCodec) Encode(dst, src []byte) ([]byte, error) {
 	return c.encoder().EncodeAll(src, dst), nil
 }
 
-func (c *zstdCodec) Decode(dst, src []byte) ([]byte, error) { return c.decoder().DecodeAll(src, dst) }
+func (c *zstdCodec) Decode(dst, src []byte) ([]byte, error) {
+	return decodeFrame(c.decoder(), dst, src)
+}
 
 // DecodeTrusting is Decode without looking at the frame's checksum.
 func (c *zstdCodec) DecodeTrusting(dst, src []byte) ([]byte, error) {
-	return c.trusting().DecodeAll(src, dst)
+	return decodeFrame(c.trusting(), dst, src)
+}
+
+func decodeFrame(d *zstd.Decoder, dst, src []byte) ([]byte, error) {
+	out, err := d.DecodeAll(src, dst)
+	if errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+		err = fmt.Errorf("zstd: %w", backup.ErrTooLong)
+	}
+	return out, err
+}
+
+// Claims looks at the frame's checksum, the lower half of the content's XXH64, and at the content without it.
+func (c *zstdCodec) Claims(enc, data []byte) bool {
+	if n := len(enc) - 4; n > 4 && binary.LittleEndian.Uint32(enc[n:]) == uint32(xxhash.Sum64(data)) {
+		return true
+	}
+	got, err := c.DecodeTrusting(make([]byte, 0, len(data)), enc)
+	return err == nil && bytes.Equal(got, data)
 }
 
 type lz4Codec struct{ writers, readers sync.Pool }
@@ -133,11 +152,17 @@ func (c *lz4Codec) Decode(dst, src []byte) ([]byte, error) {
 	}
 	var one [1]byte
 	if n, err := io.ReadFull(r, one[:]); n > 0 {
-		return nil, errors.New("lz4: longer than it should be")
+		return nil, fmt.Errorf("lz4: %w", backup.ErrTooLong)
 	} else if err != io.EOF {
 		return nil, err
 	}
 	return dst, nil
+}
+
+// Claims compares the checksum of the content, with which a frame ends.
+func (c *lz4Codec) Claims(enc, data []byte) bool {
+	want, err := c.Encode(nil, data)
+	return err == nil && len(enc) > 8 && bytes.Equal(enc[len(enc)-4:], want[len(want)-4:])
 }
 
 // noneCodec puts a magic number and a hash before the bytes, so that damage is found as in a compressed frame.
@@ -160,10 +185,15 @@ func (c noneCodec) Decode(dst, src []byte) ([]byte, error) {
 		return nil, errors.New("stored data has no header")
 	}
 	if len(src)-12 > cap(dst)-len(dst) {
-		return nil, errors.New("stored data is longer than it should be")
+		return nil, fmt.Errorf("stored data: %w", backup.ErrTooLong)
 	}
 	if xxhash.Sum64(src[12:]) != binary.LittleEndian.Uint64(src[4:]) {
 		return nil, errors.New("stored data doesn't match its checksum")
 	}
 	return append(dst, src[12:]...), nil
+}
+
+// Claims compares the checksum, and the content.
+func (c noneCodec) Claims(enc, data []byte) bool {
+	return len(enc) >= 12 && (xxhash.Sum64(data) == binary.LittleEndian.Uint64(enc[4:]) || bytes.Equal(enc[12:], data))
 }

@@ -2,8 +2,12 @@ package backup
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 )
+
+// ErrTooLong is returned, wrapped, for data that doesn't fit where it is to be decoded to.
+var ErrTooLong = errors.New("it is longer than it should be")
 
 // Codec compresses byte strings that fit into memory. What it writes describes itself by a magic number and finds
 // damage by a checksum of its own. A Codec may be used by several goroutines at once.
@@ -14,7 +18,7 @@ type Codec interface {
 	Magic() []byte
 	// Encode appends the encoding of src to dst.
 	Encode(dst, src []byte) ([]byte, error)
-	// Decode appends what src encodes to dst. It never grows dst over its capacity: longer data is an error.
+	// Decode appends what src encodes to dst. It never grows dst over its capacity: longer data fails with ErrTooLong.
 	Decode(dst, src []byte) ([]byte, error)
 }
 

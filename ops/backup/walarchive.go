@@ -44,7 +44,8 @@ func (c Cluster) walKey(name string, f WALFile) string {
 }
 
 // PushWAL archives one file that PostgreSQL handed over. When it returns nil the file is durable in the repository. A
-// file that is there already is accepted when its bytes are the same, which stored = false tells.
+// file that is there already is accepted when its bytes are the same, which stored = false tells; it is stored anew where
+// it was damaged there and provably the same.
 func (c Cluster) PushWAL(ctx context.Context, name string, data []byte, codec Codec) (stored bool, err error) {
 	f, err := ParseWALFile(name)
 	if err != nil {
@@ -61,12 +62,17 @@ func (c Cluster) PushWAL(ctx context.Context, name string, data []byte, codec Co
 	if err != nil {
 		return false, fmt.Errorf("compress %s: %w", name, err)
 	}
-	err = c.Store.Put(ctx, c.walKey(name, f), bytes.NewReader(enc), PutOptions{IfAbsent: true})
+	key := c.walKey(name, f)
+	err = c.Store.Put(ctx, key, bytes.NewReader(enc), PutOptions{IfAbsent: true})
 	if !errors.Is(err, ErrExists) {
 		return err == nil, err
 	}
 	same, err := c.sameWAL(ctx, name, f, data)
-	if err == nil && !same {
+	switch {
+	case errors.Is(err, ErrDamaged):
+		err = c.mendWAL(ctx, key, name, data, enc, err)
+		return err == nil, err
+	case err == nil && !same:
 		err = &ConflictError{name, c.Where}
 	}
 	return false, err

@@ -1,6 +1,9 @@
 package backup
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // WALReader reads archived files of the log, one after the other, into the same memory.
 type WALReader struct {
@@ -37,8 +40,10 @@ func (c Cluster) decodeWAL(buf, enc []byte) ([]byte, error) {
 	if cap(buf) < usualSegment {
 		buf = make([]byte, 0, usualSegment)
 	}
-	if data, err := codec.Decode(buf[:0], enc); err == nil || sealed(err) {
-		return data, err
+	data, err := codec.Decode(buf[:0], enc)
+	for n := cap(buf); errors.Is(err, ErrTooLong) && n < maxSegment; {
+		n = min(4*n, maxSegment)
+		data, err = codec.Decode(make([]byte, 0, n), enc)
 	}
-	return codec.Decode(make([]byte, 0, maxSegment), enc) // only what is used of it takes memory
+	return data, err
 }

@@ -31,7 +31,7 @@ type source interface {
 // Messages of the console's own.
 type (
 	newsMsg   struct{} // there is a new snapshot, or there are new log lines
-	tickMsg   struct{} // a second has passed
+	tickMsg   struct{} // a second has passed, or two
 	resizeMsg struct{} // the terminal's size has stood still for a moment
 	olderMsg  struct{ err error }
 
@@ -85,6 +85,7 @@ type model struct {
 	accept   func() tea.Cmd // what the dialog's acceptance leads to
 	flow     *flow          // the command being worked towards
 
+	touched    time.Time // when a key was last pressed
 	writeUntil time.Time
 	said       message
 
@@ -132,16 +133,12 @@ func newModel(ctx context.Context, o Options, feed source, wake func()) *model {
 	return m
 }
 
-func tick() tea.Cmd {
-	return tea.Every(time.Second, func(time.Time) tea.Msg { return tickMsg{} })
-}
-
 // Init implements tea.Model.
 func (m *model) Init() tea.Cmd {
 	if m.auto {
-		return tea.Batch(tick(), tea.RequestBackgroundColor)
+		return tea.Batch(m.tick(), tea.RequestBackgroundColor)
 	}
-	return tick()
+	return m.tick()
 }
 
 // Update implements tea.Model.
@@ -151,7 +148,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		m.news()
 	case tickMsg:
 		m.second()
-		return m, tick()
+		return m, m.tick()
 	case tea.WindowSizeMsg:
 		return m, m.resize(msg.Width, msg.Height)
 	case resizeMsg:
@@ -164,7 +161,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 			m.follow("16")
 		}
 	case tea.KeyPressMsg, tea.PasteMsg:
-		m.dirty = true
+		m.dirty, m.touched = true, m.o.Now()
 		cmd := m.input(msg)
 		m.feed.Focus(m.selection().Rollout)
 		return m, cmd

@@ -226,7 +226,7 @@ func waitFor(ctx context.Context, done <-chan error) error {
 }
 
 // framesPerSecond is how often the screen may be drawn: a key waits for the next frame, and an idle console wakes for each.
-const framesPerSecond = 90
+const framesPerSecond = 70
 
 func screenOptions(ctx context.Context, cancel context.CancelCauseFunc, o Options) []tea.ProgramOption {
 	options := []tea.ProgramOption{

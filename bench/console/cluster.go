@@ -64,25 +64,3 @@ func names(ctx context.Context, c *kubetest.Cluster, n int) ([]string, error) {
 	}
 	return out, nil
 }
-
-// churn lets a container restart a hundred times a second, each time another pod's, as far as the status tells.
-func churn(ctx context.Context, c *kubetest.Cluster, pods int) error {
-	all, err := names(ctx, c, min(pods, 2000))
-	if err != nil {
-		return err
-	}
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for i := 0; ; i++ {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		body := fmt.Sprintf(`[{"op":"replace","path":"/status/containerStatuses/0/restartCount","value":%d}]`, 1+i/len(all))
-		path := fmt.Sprintf("/api/v1/namespaces/%s/pods/%s/status", namespace, all[i%len(all)])
-		if _, err := c.DoAs(ctx, "application/json-patch+json", http.MethodPatch, path, body); err != nil && ctx.Err() == nil {
-			return err
-		}
-	}
-}

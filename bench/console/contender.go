@@ -35,14 +35,20 @@ func (x contender) measure(ctx context.Context, c *kubetest.Cluster, front *fron
 		fmt.Printf("bench: the keys of %s could not be timed: %.200v\n", x.name, err)
 		return r, nil
 	}
+	moving, err := newChurn(ctx, c, o.pods)
+	if err != nil {
+		return r, err
+	}
 	churning, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan error, 1)
-	go func() { ended <- churn(churning, c, o.pods) }()
+	go func() { ended <- moving.run(churning) }()
 	time.Sleep(3 * time.Second)
+	before, began := moving.changed.Load(), time.Now()
 	if err := x.work(s, o, &r); err != nil {
 		return r, err
 	}
+	r.changes = float64(moving.changed.Load()-before) / time.Since(began).Seconds()
 	stop()
 	return r, <-ended
 }

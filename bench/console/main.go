@@ -41,7 +41,7 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
-	c, err := kubetest.Open(ctx, kubetest.Options{Nodes: 100})
+	c, err := kubetest.Open(ctx, kubetest.Options{Nodes: 100, GiveWay: true})
 	if err != nil {
 		return err
 	}
@@ -86,6 +86,7 @@ type result struct {
 	rss, anon        int64
 	idle, busy       float64 // of a core
 	requests         float64 // a second while idle, watches that begin anew included
+	changes          float64 // of pods a second, while they change
 	idleKeys, keys   []time.Duration
 	requestsObserved []string
 }
@@ -114,7 +115,8 @@ func report(mine result, peer *result) {
 	line("key to frame, idle, p95", func(r result) float64 { return ms(percentile(r.idleKeys, 95)) }, "ms", 25)
 	line("key to frame, pods changing, p50", func(r result) float64 { return ms(percentile(r.keys, 50)) }, "ms", 25)
 	line("key to frame, pods changing, p95", func(r result) float64 { return ms(percentile(r.keys, 95)) }, "ms", 25)
-	line("while 100 pods a second change", func(r result) float64 { return 100 * r.busy }, "% core", 0)
+	line("while pods change", func(r result) float64 { return 100 * r.busy }, "% core", 0)
+	line("of which there were", func(r result) float64 { return r.changes }, "/s", 0)
 	if len(mine.requestsObserved) > 0 {
 		fmt.Println("bench: idle requests were", strings.Join(mine.requestsObserved, ", "))
 	}

@@ -311,13 +311,19 @@ const unrecorded = "unrecorded"
 func (g *sight) versions() func(*pod) string {
 	type kind struct{ owner, named string }
 	s, known := g.state(), map[kind]string{}
+	var last kind // those of a ReplicaSet come together
+	var version string
 	return func(p *pod) string {
 		k := kind{p.owner, p.named}
+		if k == last && len(known) > 0 {
+			return version
+		}
 		v, ok := known[k]
 		if !ok {
 			v = g.versionIn(s, p)
 			known[k] = v
 		}
+		last, version = k, v
 		return v
 	}
 }

@@ -92,7 +92,7 @@ func (m *mending) flipped(from int) {
 	other := bytes.Clone(m.data)
 	other[500_000] ^= 1
 	mended := 0
-	for at := from; at < len(m.sound); at += 1 + len(m.sound)/60 {
+	for at := from; at < len(m.sound); at += 1 + len(m.sound)/20 {
 		bad := bytes.Clone(m.sound)
 		bad[at] ^= 1 << (at % 8)
 		m.put(bad)
@@ -106,7 +106,7 @@ func (m *mending) flipped(from int) {
 		}
 		mended++
 	}
-	if mended < 10 {
+	if mended < 5 {
 		m.Errorf("only %d were damaged", mended)
 	}
 }

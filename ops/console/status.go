@@ -47,25 +47,20 @@ func (d *Desk) status() Status {
 // releaseStatuses lists the releases that run or are wanted: stable, candidate, warm, and those on their way out.
 func releaseStatuses(s rollout.State, seen rollout.Snapshot, total Point, points map[string]Point) []ReleaseStatus {
 	want := rollout.Wanted(s)
-	versions := map[string]bool{}
+	there := tallies(seen.Instances)
 	for v := range want.Instances {
-		versions[v] = true
-	}
-	restarts := map[string]int{}
-	for n := range seen.Instances {
-		i := &seen.Instances[n]
-		versions[i.Release] = true
-		restarts[i.Release] += i.Restarts
+		if there[v] == nil {
+			there[v] = &tally{}
+		}
 	}
 	out := []ReleaseStatus{}
-	for v := range versions {
-		ready, _ := seen.Count(v)
+	for v, t := range there {
 		if _, known := points[v]; !known && points != nil {
 			points[v] = Point{At: total.At, Measured: total.Measured}
 		}
 		out = append(out, ReleaseStatus{
-			Version: v, Role: role(s, v), Weight: seen.Weights[v], Ready: ready, Wanted: want.Instances[v],
-			Restarts: restarts[v], Traffic: points[v],
+			Version: v, Role: role(s, v), Weight: seen.Weights[v], Ready: t.ready, Wanted: want.Instances[v],
+			Restarts: t.restarts, Traffic: points[v],
 		})
 	}
 	slices.SortFunc(out, func(a, b ReleaseStatus) int {
@@ -74,6 +69,30 @@ func releaseStatuses(s rollout.State, seen rollout.Snapshot, total Point, points
 		}
 		return strings.Compare(a.Version, b.Version)
 	})
+	return out
+}
+
+// tally is what a release's instances come to.
+type tally struct{ ready, restarts int }
+
+// tallies counts the instances of each release in one pass: there may be ten thousand, every second.
+func tallies(all []rollout.Instance) map[string]*tally {
+	out := map[string]*tally{}
+	var release string
+	var t *tally
+	for n := range all {
+		i := &all[n]
+		if t == nil || i.Release != release { // those of one release come together
+			if release, t = i.Release, out[i.Release]; t == nil {
+				t = &tally{}
+				out[release] = t
+			}
+		}
+		t.restarts += i.Restarts
+		if i.State == rollout.Ready {
+			t.ready++
+		}
+	}
 	return out
 }
 

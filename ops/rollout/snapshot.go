@@ -69,10 +69,21 @@ func (s Snapshot) Count(version string) (ready, present int) {
 // Ready counts the ready instances of each release.
 func (s Snapshot) Ready() map[string]int {
 	out := map[string]int{}
+	release, run := "", 0 // those of one release come together
 	for n := range s.Instances {
-		if i := &s.Instances[n]; i.State == Ready {
-			out[i.Release]++
+		i := &s.Instances[n]
+		if i.State != Ready {
+			continue
 		}
+		if run > 0 && i.Release != release {
+			out[release] += run
+			run = 0
+		}
+		release = i.Release
+		run++
+	}
+	if run > 0 {
+		out[release] += run
 	}
 	return out
 }

@@ -28,6 +28,8 @@ type Options struct {
 	Real           bool     // one real node instead; see RealPossible
 	Images         string   // a folder of OCI archives for the real node
 	APIServerFlags []string // more of them
+	// GiveWay lets everything else on the machine run first, as if the cluster ran on others.
+	GiveWay bool
 }
 
 // Cluster is a running cluster.
@@ -59,11 +61,18 @@ func Open(ctx context.Context, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{Dir: dir, cmd: exec.Command(program, o.args(dir)...)}
+	c := &Cluster{Dir: dir, cmd: o.command(program, dir)}
 	if err := c.start(); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
+}
+
+func (o Options) command(program, dir string) *exec.Cmd {
+	if o.GiveWay {
+		return exec.Command("nice", append([]string{"-n", "15", program}, o.args(dir)...)...)
+	}
+	return exec.Command(program, o.args(dir)...)
 }
 
 func (o Options) args(dir string) []string {

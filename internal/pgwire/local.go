@@ -156,19 +156,23 @@ func (l *Local) spaces(s *backup.Start) (catalog string, err error) {
 // list lists all files, the control file last.
 func (l *Local) list(s *backup.Start, catalog string) ([]localFile, error) {
 	var out []localFile
-	add := func(root, below string, space int) error {
-		files, err := listFiles(root, below, space)
+	inside, err := within(l.dir, s.Tablespaces)
+	if err != nil {
+		return nil, err
+	}
+	add := func(root, below string, space int, inside []string) error {
+		files, err := listFiles(root, below, space, inside)
 		for _, f := range files {
 			s.Total += f.Size
 			out = append(out, localFile{File: f, full: filepath.Join(root, filepath.FromSlash(f.Path))})
 		}
 		return err
 	}
-	if err := add(l.dir, "", 0); err != nil {
+	if err := add(l.dir, "", 0, inside); err != nil {
 		return nil, err
 	}
 	for i, t := range s.Tablespaces {
-		if err := add(t.Location, catalog, i+1); err != nil {
+		if err := add(t.Location, catalog, i+1, nil); err != nil {
 			return nil, err
 		}
 	}

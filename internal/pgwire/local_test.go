@@ -65,7 +65,12 @@ func TestLocalIsAsTheServerSends(t *testing.T) {
 		return at
 	}
 	space = linked(space)
-	pg.Exec("CREATE TABLESPACE other LOCATION '"+space+"'",
+	inside := filepath.Join(pg.Dir, "inside") // of which the server only warns
+	if err := os.Mkdir(inside, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Own(t, inside)
+	pg.Exec("CREATE TABLESPACE other LOCATION '"+space+"'", "CREATE TABLESPACE inner_one LOCATION '"+inside+"'", "CREATE TABLE c TABLESPACE inner_one AS SELECT 1 AS n",
 		"CREATE TABLE a AS SELECT generate_series(1, 100000) AS n", "CREATE TABLE b TABLESPACE other AS SELECT generate_series(1, 1000) AS n",
 		"CREATE UNLOGGED TABLE u AS SELECT generate_series(1, 1000) AS n", "CREATE INDEX ON u(n)", "VACUUM ANALYZE", "CHECKPOINT")
 	conn := pg.Connect()

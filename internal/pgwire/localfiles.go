@@ -30,8 +30,8 @@ func Essential() []string {
 const controlPath = "global/pg_control"
 
 // listFiles lists what of one folder tree belongs to a backup, as a server's own base backup has it: root is the folder of
-// the space, below what of it to list.
-func listFiles(root, below string, space int) ([]backup.File, error) {
+// the space, below what of it to list; spaces are the folders below root that are spaces of their own.
+func listFiles(root, below string, space int, spaces []string) ([]backup.File, error) {
 	var out []backup.File
 	unlogged := map[string]bool{}
 	// With the separator at its end, a root that is a symbolic link is followed.
@@ -54,6 +54,9 @@ func listFiles(root, below string, space int) ([]backup.File, error) {
 			unlogged[path.Join(path.Dir(f.Path), name)] = true
 		}
 		out = append(out, f)
+		if f.Type == backup.TypeDir && slices.Contains(spaces, f.Path) {
+			return fs.SkipDir
+		}
 		if f.Type == backup.TypeDir && f.Space == 0 && slices.Contains(emptied, f.Path) {
 			if f.Path == "pg_wal" {
 				out = append(out, backup.File{Path: "pg_wal/archive_status", Type: backup.TypeDir, Mode: f.Mode, ModTime: f.ModTime})
@@ -70,6 +73,25 @@ func listFiles(root, below string, space int) ([]backup.File, error) {
 		return ok && r.fork != "init" && unlogged[path.Join(path.Dir(f.Path), r.number)]
 	})
 	return out, err
+}
+
+// within are the tablespaces' folders that lie below dir, by their paths in it: a server warns of such a place, and takes it.
+func within(dir string, spaces []backup.Tablespace) ([]string, error) {
+	top, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, s := range spaces {
+		at, err := filepath.EvalSymlinks(s.Location)
+		if err != nil {
+			return nil, err
+		}
+		if rel, err := filepath.Rel(top, at); err == nil && filepath.IsLocal(rel) {
+			out = append(out, filepath.ToSlash(rel))
+		}
+	}
+	return out, nil
 }
 
 // listed makes a file of a folder's entry; use says whether it belongs to a backup.

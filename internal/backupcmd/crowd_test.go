@@ -2,6 +2,7 @@ package backupcmd_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -165,6 +166,38 @@ func TestTablespaces(t *testing.T) {
 		t.Errorf("the unlogged table has %s rows", n)
 	}
 	exactly(t, got, 1)
+	b.spacesOfOthers(pg, got, oid, moved)
+}
+
+// spacesOfOthers checks that --delta into a directory keeps to its own tablespace, and to no running server's: where the backup
+// had it the original is at work.
+func (b *bench) spacesOfOthers(pg, copied *pgtest.Cluster, oid, own string) {
+	t := b.t
+	t.Helper()
+	pg.Exec("INSERT INTO marks SELECT generate_series(2, 5000)", "CHECKPOINT")
+	copied.Run()
+	copied.Exec("INSERT INTO marks VALUES (99)")
+	copied.Stop("fast")
+	args := []string{"restore", "--to", copied.Dir, "--delta", "--immediate", "--archive", "off", "--start", "--pg-options", "-c listen_addresses= -k " + filepath.Dir(copied.Dir)}
+	if out := b.run(append(args, "--plan")...); !strings.Contains(out, oid+": "+own) {
+		t.Errorf("the plan does not say where the tablespace is: %s", out)
+	}
+	b.run(args...)
+	at := pgtest.At(t, copied.Dir)
+	at.Stop("fast")
+	at.Run()
+	exactly(t, at, 1)
+	link := filepath.Join(copied.Dir, "pg_tblspc", oid) // as in a copy of the original's directory
+	space := pg.One("SELECT pg_tablespace_location(" + oid + ")")
+	if err := errors.Join(os.Remove(link), os.Symlink(space, link)); err != nil {
+		t.Fatal(err)
+	}
+	for _, more := range [][]string{nil, {"--tablespace", oid + "=" + space}} {
+		if _, errs, code := b.try(append(args, more...)...); code != 5 || !strings.Contains(errs, pg.Dir) {
+			t.Errorf("over a running server's tablespace: exit %d, %s", code, errs)
+		}
+	}
+	exactly(t, pg, 5000)
 }
 
 // With every fifth request to the S3 server failing, in all ways, everything works all the same.

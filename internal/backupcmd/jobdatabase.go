@@ -71,12 +71,14 @@ func (j *job) copy(ctx context.Context) (string, error) {
 	if cp.Owner, err = j.f.ownerOf(); err != nil {
 		return "", err
 	}
-	if cp.Locations, err = j.f.locations(); err != nil {
+	spaces, err := j.f.locations(m)
+	if err != nil {
 		return "", err
 	}
-	if err := restore.AllowSpaces(m, cp.Locations, place, force); err != nil {
+	if err := spaces.Allow(); err != nil {
 		return "", err
 	}
+	cp.Locations = spaces.At
 	stats, err := cp.Run(ctx)
 	j.stats = &stats
 	return fmt.Sprintf("%s written, %s fetched, %s kept", size(stats.Written), size(stats.Fetched), size(stats.Kept)), err

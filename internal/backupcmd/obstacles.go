@@ -45,11 +45,15 @@ func (f *restoreFlags) inTheWay(ctx context.Context, c backup.Cluster, m *backup
 	if err != nil {
 		return nil, err
 	}
-	at, err := f.locations()
+	at, err := f.locations(m)
 	if err != nil {
 		return nil, err
 	}
-	v := &viewer{ctx: ctx, f: f, cluster: c, manifest: m, place: place, owner: owner, locations: at, found: []obstacle{}}
+	v := &viewer{ctx: ctx, f: f, cluster: c, manifest: m, place: place, owner: owner, locations: at.At, found: []obstacle{}}
+	var bad *restore.SpaceError
+	if err := at.Allow(); errors.As(err, &bad) {
+		v.add("tablespaces", bad.Why, bad.Out())
+	}
 	v.space()
 	v.placeOwned()
 	v.repository()

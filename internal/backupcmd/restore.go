@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -101,14 +103,16 @@ func (f *restoreFlags) define(cmd *cobra.Command) {
 
 // result is what restore prints.
 type result struct {
-	ID       string         `json:"restore,omitempty"`
-	Plan     *restore.Plan  `json:"plan"`
-	Loses    loss           `json:"loses"`
-	Place    string         `json:"place"`
-	InTheWay []obstacle     `json:"in_the_way"`
-	Stats    *restore.Stats `json:"stats,omitempty"`
-	Took     string         `json:"took,omitempty"`
-	Reached  *reached       `json:"reached,omitempty"`
+	ID    string        `json:"restore,omitempty"`
+	Plan  *restore.Plan `json:"plan"`
+	Loses loss          `json:"loses"`
+	Place string        `json:"place"`
+	// Tablespaces says where each goes, by OID.
+	Tablespaces map[uint32]string `json:"tablespaces,omitempty"`
+	InTheWay    []obstacle        `json:"in_the_way"`
+	Stats       *restore.Stats    `json:"stats,omitempty"`
+	Took        string            `json:"took,omitempty"`
+	Reached     *reached          `json:"reached,omitempty"`
 }
 
 // loss is what a restore takes away, and against what that is counted.
@@ -169,6 +173,9 @@ func (f *restoreFlags) runPlain(ctx context.Context, cmd *cobra.Command, c backu
 	if out.InTheWay, err = f.inTheWay(ctx, c, m, place); err != nil {
 		return err
 	}
+	if out.Tablespaces, err = f.tablespaces(m); err != nil {
+		return err
+	}
 	if last != nil {
 		out.ID, out.Place = last.ID, fmt.Sprintf("%s: an interrupted restore, which is continued: %s", f.to, last.Describe())
 	}
@@ -205,11 +212,11 @@ func (f *restoreFlags) mayWrite(last *restore.Operation, place restore.Place, m 
 	if err := restore.Allow(f.to, place, m.ID, f.delta); err != nil {
 		return err
 	}
-	at, err := f.locations()
+	at, err := f.locations(m)
 	if err != nil {
 		return err
 	}
-	return restore.AllowSpaces(m, at, place, f.delta)
+	return at.Allow()
 }
 
 // interrupted finds the record of the same restore that was interrupted, and takes over what it had decided. Another one of the
@@ -332,17 +339,26 @@ func doubtsOf(verified map[string]backup.Verified) map[string]string {
 	return out
 }
 
-// locations reads --tablespace.
-func (f *restoreFlags) locations() (map[uint32]string, error) {
-	out := map[uint32]string{}
+// locations are the places of a backup's tablespaces.
+func (f *restoreFlags) locations(m *backup.Manifest) (*restore.Spaces, error) {
+	named := map[uint32]string{}
 	for oid, dir := range f.spaces {
 		n, err := strconv.ParseUint(oid, 10, 32)
 		if err != nil || !filepath.IsAbs(dir) {
 			return nil, usage(fmt.Errorf("--tablespace %s=%s: write OID=/ABSOLUTE/DIR", oid, dir))
 		}
-		out[uint32(n)] = dir
+		named[uint32(n)] = dir
 	}
-	return out, nil
+	return restore.FindSpaces(f.to, m, named)
+}
+
+// tablespaces says where each goes, by OID.
+func (f *restoreFlags) tablespaces(m *backup.Manifest) (map[uint32]string, error) {
+	at, err := f.locations(m)
+	if err != nil {
+		return nil, err
+	}
+	return at.At, nil
 }
 
 // restoreCommand is the shell command by which PostgreSQL fetches its log with this very program.
@@ -406,6 +422,9 @@ func (r *result) table(w io.Writer) error {
 		"timeline", fmt.Sprint(p.Timeline), "WAL", fmt.Sprintf("%d segments, %s to %s, %s", len(p.Segments), p.First, p.Last, size(p.WALBytes)),
 		"reaches", pointText(p.Reaches, "the end of the backup"), "newest", pointText(p.Newest, "the end of the backup"),
 		"loses", r.Loses.Time + ", " + r.Loses.Basis, "restore", r.ID, "place", r.Place,
+	}
+	for _, oid := range slices.Sorted(maps.Keys(r.Tablespaces)) {
+		pairs = append(pairs, "tablespace", fmt.Sprintf("%d: %s", oid, r.Tablespaces[oid]))
 	}
 	for _, d := range p.Doubts {
 		pairs = append(pairs, "MIND", d)

@@ -213,6 +213,9 @@ func (f *restoreFlags) planWithService(ctx context.Context, st console.Status, t
 		limit = conf.Objectives.RTO
 	}
 	out := &serviceResult{result: result{Plan: plan, Loses: lossOf(plan), Place: describeWithService(f.to, place), InTheWay: way}, Service: served(st), Basis: basis, Limit: limit.String()}
+	if out.Tablespaces, err = f.tablespaces(m); err != nil {
+		return nil, nil, err
+	}
 	out.Notes = f.notes
 	out.Steps = f.steps(st, plan, took)
 	var total time.Duration

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -121,7 +122,11 @@ func (w *copier) begin(context.Context) error {
 			return err
 		}
 	}
-	text, err := json.Marshal(marker{w.Manifest.ID})
+	m := marker{w.Manifest.ID, map[uint32]string{}}
+	for i, t := range w.Manifest.Tablespaces {
+		m.Spaces[t.OID] = w.root(i + 1)
+	}
+	text, err := json.Marshal(m)
 	if err != nil {
 		return err
 	}
@@ -148,6 +153,9 @@ func (w *copier) clean(ctx context.Context) error {
 		return nil
 	}
 	want := map[string]backup.FileType{filepath.Join(w.Dir, markerName): backup.TypeFile}
+	for space := range w.Manifest.Tablespaces { // which may lie in the data directory
+		want[w.root(space+1)] = backup.TypeDir
+	}
 	for i := range w.Manifest.Items {
 		want[w.path(&w.Manifest.Items[i])] = w.Manifest.Items[i].Type
 	}
@@ -161,6 +169,9 @@ func (w *copier) clean(ctx context.Context) error {
 			t, ok := want[p]
 			if ok && t == typeOf(e) {
 				return nil
+			}
+			if !ok && space > 0 && filepath.Dir(p) == root && e.IsDir() && strings.HasPrefix(e.Name(), "PG_") {
+				return fs.SkipDir // of a server of another version, which may share the place
 			}
 			if err := os.RemoveAll(p); err != nil || !e.IsDir() {
 				return err

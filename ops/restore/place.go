@@ -7,12 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
-
-	"github.com/covetpy/covet/ops/backup"
 )
 
 // markerName is a file in the data directory while a restore is under way.
@@ -63,7 +60,8 @@ func Inspect(dir string) (Place, error) {
 }
 
 type marker struct {
-	Backup string `json:"backup"`
+	Backup string            `json:"backup"`
+	Spaces map[uint32]string `json:"spaces,omitempty"` // the tablespaces' places, which are the restore's own by now
 }
 
 // serverPID is the process that postmaster.pid names, where it is alive.
@@ -98,29 +96,4 @@ func Allow(dir string, p Place, backupID string, force bool) error {
 		return fmt.Errorf("%w: %s holds an interrupted restore of backup %s: finish it with --backup %s, or say --delta to turn it into this one", ErrOccupied, dir, p.Backup, p.Backup)
 	}
 	return nil
-}
-
-// occupiedSpaces returns the tablespaces' places that hold something.
-func occupiedSpaces(m *backup.Manifest, at map[uint32]string) []string {
-	var full []string
-	for _, t := range m.Tablespaces {
-		p := t.Location
-		if l, ok := at[t.OID]; ok {
-			p = l
-		}
-		if entries, err := os.ReadDir(p); err == nil && len(entries) > 0 {
-			full = append(full, p)
-		}
-	}
-	slices.Sort(full)
-	return full
-}
-
-// AllowSpaces refuses tablespaces' places that hold something, unless force is set or a restore is being resumed.
-func AllowSpaces(m *backup.Manifest, at map[uint32]string, p Place, force bool) error {
-	full := occupiedSpaces(m, at)
-	if len(full) == 0 || force || p.State == Unfinished {
-		return nil
-	}
-	return fmt.Errorf("%w: the tablespaces' places %s hold something already: name others with --tablespace OID=DIR", ErrOccupied, strings.Join(full, ", "))
 }

@@ -48,4 +48,10 @@ func TestTablespaceMap(t *testing.T) {
 	if got != "5 /a b\n7 /c\\\nd\\\\e\n" {
 		t.Errorf("%q", got)
 	}
+	if back := parseTablespaceMap(got); len(back) != 2 || back[5] != "/a b" || back[7] != "/c\nd\\e" {
+		t.Errorf("read back: %v", back)
+	}
+	if back := parseTablespaceMap("x\n\n9"); len(back) != 0 {
+		t.Errorf("of nonsense: %v", back)
+	}
 }

@@ -2,6 +2,7 @@ package backupcmd_test
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -300,6 +301,17 @@ func (s *scene) delta(t *testing.T) {
 	_, errs, code = b.try("restore", "--to", dir, "--delta")
 	if code != 5 || !strings.Contains(errs, "running") {
 		t.Errorf("into a running server: exit %d, %s", code, errs)
+	}
+	notes := filepath.Join(pgtest.Dir(t), "notes") // as somebody may name by mistake
+	if err := errors.Join(os.Mkdir(notes, 0o755), os.WriteFile(filepath.Join(notes, "note"), nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Own(t, notes)
+	if _, errs, code := b.try("restore", "--to", notes, "--delta"); code != 5 || !strings.Contains(errs, "no data directory") {
+		t.Errorf("over what is no data directory: exit %d, %s", code, errs)
+	}
+	if left, err := os.ReadDir(notes); err != nil || len(left) != 1 {
+		t.Errorf("which holds %v now, %v", left, err)
 	}
 	pg := pgtest.At(t, dir)
 	pg.Stop("fast")

@@ -50,6 +50,9 @@ func (f *restoreFlags) inTheWay(ctx context.Context, c backup.Cluster, m *backup
 		return nil, err
 	}
 	v := &viewer{ctx: ctx, f: f, cluster: c, manifest: m, place: place, owner: owner, locations: at.At, found: []obstacle{}}
+	if place.State == restore.Foreign {
+		v.add(f.to, "it holds something that is no data directory", "name another place, or empty it")
+	}
 	var bad *restore.SpaceError
 	if err := at.Allow(); errors.As(err, &bad) {
 		v.add("tablespaces", bad.Why, bad.Out())

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/covetpy/covet/ops/backup"
+	"github.com/covetpy/covet/ops/backup/walside"
 	"github.com/covetpy/covet/ops/restore"
 )
 
@@ -169,6 +170,7 @@ func (f *restoreFlags) runPlain(ctx context.Context, cmd *cobra.Command, c backu
 	if err != nil {
 		return err
 	}
+	f.doubt(plan, place, c.System)
 	out := &result{Plan: plan, Loses: lossOf(plan), Place: f.describe(place)}
 	if out.InTheWay, err = f.inTheWay(ctx, c, m, place); err != nil {
 		return err
@@ -383,6 +385,14 @@ func shell(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
+// doubt adds to a plan that the directory is another database's, which somebody may have named by mistake.
+func (f *restoreFlags) doubt(p *restore.Plan, place restore.Place, own backup.SystemID) {
+	system, err := walside.System(f.to)
+	if err == nil && system != own.String() && (place.State == restore.Occupied || place.State == restore.Running) {
+		p.Doubts = append(p.Doubts, fmt.Sprintf("%s is the directory of another database, system %s: its files are given up", f.to, system))
+	}
+}
+
 // describeWithService is describe where the server is stopped, and what is there overwritten, by the restore itself.
 func describeWithService(dir string, p restore.Place) string {
 	switch p.State {
@@ -408,6 +418,8 @@ func describe(dir string, p restore.Place) string {
 		return dir + ": an interrupted restore of backup " + p.Backup + ", which is continued"
 	case restore.Occupied:
 		return dir + ": NOT EMPTY: needs --delta, which removes what isn't the backup's"
+	case restore.Foreign:
+		return dir + ": NOT EMPTY, and no data directory: it must be emptied first"
 	case restore.Running:
 		return fmt.Sprintf("%s: A SERVER IS RUNNING in it (process %d): it must be stopped first", dir, p.PID)
 	}

@@ -212,6 +212,7 @@ func (f *restoreFlags) planWithService(ctx context.Context, st console.Status, t
 	if conf, err := LoadConfig(os.Getenv); err == nil {
 		limit = conf.Objectives.RTO
 	}
+	f.doubt(plan, place, c.System)
 	out := &serviceResult{result: result{Plan: plan, Loses: lossOf(plan), Place: describeWithService(f.to, place), InTheWay: way}, Service: served(st), Basis: basis, Limit: limit.String()}
 	if out.Tablespaces, err = f.tablespaces(m); err != nil {
 		return nil, nil, err

@@ -3,7 +3,6 @@ package pgwire
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -154,16 +153,4 @@ func parseRelation(p string) (r relation, ok bool) {
 	}
 	r.number, r.fork, _ = strings.Cut(name, "_")
 	return r, digits(r.number) && (r.fork == "" || r.fork == "fsm" || r.fork == "vm" || r.fork == "init")
-}
-
-// controlSystem reads the system identifier, the first eight bytes of pg_control.
-func controlSystem(dir string) (backup.SystemID, error) {
-	b, err := os.ReadFile(filepath.Join(dir, controlPath))
-	if err != nil {
-		return 0, err
-	}
-	if len(b) < 8 {
-		return 0, errors.New("global/pg_control is cut off")
-	}
-	return backup.SystemID(leUint64(b)), nil
 }

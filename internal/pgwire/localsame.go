@@ -10,18 +10,20 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/covetpy/covet/ops/backup/walside"
 )
 
 // same makes sure that the directory is the server's. The system identifier does not tell: a standby has its primary's, and
 // as a rule lies at the same place of another machine. Its files beside the primary's log would be a backup that
 // recovers without an error, to tables in which writes are missing.
 func (l *Local) same(srv Server) error {
-	id, err := controlSystem(l.dir)
+	system, err := walside.System(l.dir)
 	if err != nil {
 		return fmt.Errorf("%s is not a data directory that can be read: %w (run this as the user of the server)", l.dir, err)
 	}
-	if id != srv.System {
-		return fmt.Errorf("%s belongs to the database system %s, the server is %s", l.dir, id, srv.System)
+	if system != srv.System.String() {
+		return fmt.Errorf("%s belongs to the database system %s, the server is %s", l.dir, system, srv.System)
 	}
 	seen, err := l.leavesTrace()
 	var refused *pgconn.PgError

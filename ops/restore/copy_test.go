@@ -231,6 +231,8 @@ func TestAllow(t *testing.T) {
 		{restore.Place{State: restore.Free}, false, true},
 		{restore.Place{State: restore.Occupied}, false, false},
 		{restore.Place{State: restore.Occupied}, true, true},
+		{restore.Place{State: restore.Foreign}, false, false},
+		{restore.Place{State: restore.Foreign}, true, false},
 		{restore.Place{State: restore.Running, PID: 7}, true, false},
 		{restore.Place{State: restore.Unfinished, Backup: "a"}, false, true},
 		{restore.Place{State: restore.Unfinished, Backup: "b"}, false, false},
@@ -255,10 +257,17 @@ func TestInspect(t *testing.T) {
 	}
 	check(restore.Free)
 	pid := filepath.Join(dir, "postmaster.pid")
-	for text, want := range map[string]restore.PlaceState{"1\n/x\n": restore.Running, "4194304\n": restore.Occupied, "": restore.Occupied, "x\n": restore.Occupied} {
-		if err := os.WriteFile(pid, []byte(text), 0o600); err != nil {
+	for _, dead := range []restore.PlaceState{restore.Foreign, restore.Occupied} {
+		for text, want := range map[string]restore.PlaceState{"1\n/x\n": restore.Running, "4194304\n": dead, "": dead, "x\n": dead} {
+			if err := os.WriteFile(pid, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			check(want)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "PG_VERSION"), []byte("15\n"), 0o600); err != nil { // from here on it is a data directory
 			t.Fatal(err)
 		}
-		check(want)
 	}
+	pretend(t, dir) // as in a container, whose process the file does not name
+	check(restore.Running)
 }

@@ -159,20 +159,16 @@ type server struct {
 // usedSpaces are the tablespaces' places of the servers that run on this machine, but for the one in dir, as far as this user may see: a
 // server's working directory is its data directory.
 func usedSpaces(dir string) map[string]server {
-	out := map[string]server{}
-	processes, err := os.ReadDir("/proc")
-	if err != nil {
-		return out
-	}
-	for _, p := range processes {
-		pid, err := strconv.Atoi(p.Name())
-		if err != nil {
+	out, known := map[string]server{}, map[string]bool{}
+	for pid := range postgresProcesses() {
+		at, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
+		if err != nil || at == resolved(dir) {
 			continue
 		}
-		at, err := os.Readlink(filepath.Join("/proc", p.Name(), "cwd"))
-		if err != nil || at == resolved(dir) || serverPID(at) != pid {
+		if known[at] { // by another of its processes
 			continue
 		}
+		known[at] = true
 		links, err := spacesIn(at)
 		if err != nil {
 			continue

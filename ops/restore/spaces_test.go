@@ -2,7 +2,6 @@ package restore_test
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -99,16 +98,20 @@ func TestSpacesAllow(t *testing.T) {
 	}
 }
 
-// pretend lets a process look like the server of a data directory, until the test ends.
+// pretend lets a process look like a server that works in a directory, until the test ends.
 func pretend(t *testing.T, dir string) {
 	t.Helper()
-	cmd := exec.Command("sleep", "600")
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := filepath.Join(t.TempDir(), "postgres")
+	link(t, sleep, named)
+	cmd := exec.Command(named)
+	cmd.Args = []string{"sleep", "600"}
 	cmd.Dir = dir
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _, _ = cmd.Process.Kill(), cmd.Wait() })
-	if err := os.WriteFile(filepath.Join(dir, "postmaster.pid"), fmt.Appendf(nil, "%d\n%s\n", cmd.Process.Pid, dir), 0o600); err != nil {
-		t.Fatal(err)
-	}
 }

@@ -41,13 +41,14 @@ func (c *churn) run(ctx context.Context) error {
 	defer c.client.CloseIdleConnections()
 	tick := time.NewTicker(churnEvery)
 	defer tick.Stop()
+	first := int(time.Now().Unix() % 1_000_000) // not what a churn before has left: that would change nothing
 	for i := 0; ; i++ {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		if err := c.restart(ctx, c.pods[i%len(c.pods)], 1+i/len(c.pods)); err != nil && ctx.Err() == nil {
+		if err := c.restart(ctx, c.pods[i%len(c.pods)], first+i/len(c.pods)); err != nil && ctx.Err() == nil {
 			return err
 		}
 		c.changed.Add(1)

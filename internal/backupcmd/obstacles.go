@@ -62,6 +62,7 @@ func (f *restoreFlags) inTheWay(ctx context.Context, c backup.Cluster, m *backup
 	v.repository()
 	v.files()
 	if f.starts() {
+		v.shellSafe()
 		v.binaries()
 		v.configuration()
 		v.port()

@@ -23,6 +23,11 @@ func TestInTheWay(t *testing.T) {
 	b.run("backup", "run", "--database-url", pg.DSN(), "--wait-wal", "0s")
 	o := &obstacles{bench: b, pg: pg}
 	t.Run("nothing", o.nothing)
+	t.Run("a path that pg_ctl cannot take", func(t *testing.T) {
+		for _, name := range []string{"a$HOME", `q"q`, `b\b`, "c`c"} {
+			stands(t, o.try, filepath.Join(pgtest.Dir(t), name), []string{"--start", "--archive", "off", "--pg-options", "-c listen_addresses="}, "pg_ctl cannot")
+		}
+	})
 	t.Run("the port is taken", o.port)
 	t.Run("another version's binaries", o.version)
 	t.Run("a full disk", o.space)

@@ -120,6 +120,14 @@ func (v *viewer) binaries() {
 	}
 }
 
+// shellSafe looks whether pg_ctl can start a server in the directory: it writes the path between double quotes for a shell, which takes some
+// characters for its own.
+func (v *viewer) shellSafe() {
+	if at := strings.IndexAny(v.f.to, "\"\\$`\n"); at >= 0 {
+		v.add(v.f.to, fmt.Sprintf("pg_ctl cannot start a server in a path with %q in it", v.f.to[at]), "name another place")
+	}
+}
+
 // configuration looks whether the server will find its settings, which aren't in the data directory everywhere.
 func (v *viewer) configuration() {
 	if strings.Contains(v.f.pgOptions, "config_file") {

@@ -52,7 +52,7 @@ func expireCommand() *cobra.Command {
 
 A backup stays when any rule wants it. --window is a promise: every moment from that long ago until now can be restored
 to; without the flag BACKUP_WINDOW holds, where it is set. Without any --keep flags the configured rules hold (BACKUP_KEEP_DAILY and the
-like). The newest backup is never removed. Logical backups are counted apart, those of different databases or tables apart
+like). The newest sound backup is never removed; one that was found damaged takes no sound one's place. Logical backups are counted apart, those of different databases or tables apart
 from each other, by the same rules; --window is an age for them. What the store protects against deletion (object lock) stays, and is named.`,
 		Example: `  covetctl backup expire --plan
   covetctl backup expire --window 7d --keep-weekly 4 --keep-monthly 12 --plan

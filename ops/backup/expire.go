@@ -41,7 +41,11 @@ func (c Cluster) Expire(ctx context.Context, p Policy, now time.Time, dryRun boo
 	if len(heads) == 0 {
 		return &Expiry{}, nil
 	}
-	e := &Expiry{Decisions: p.Decide(heads, now)}
+	damaged, err := c.foundDamaged(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("expire: nothing was removed: %w", err)
+	}
+	e := &Expiry{Decisions: p.Decide(heads, damaged, now)}
 	keep, err := c.expireBackups(ctx, e, now, dryRun)
 	if err != nil {
 		return e, err
@@ -63,12 +67,31 @@ func (c Cluster) ExpireLogical(ctx context.Context, p Policy, now time.Time, dry
 	if err != nil {
 		return nil, fmt.Errorf("expire logical backups: nothing was removed: %w", err)
 	}
-	e := &Expiry{Decisions: p.DecideLogical(heads, now)}
+	damaged, err := c.foundDamaged(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("expire logical backups: nothing was removed: %w", err)
+	}
+	e := &Expiry{Decisions: p.DecideLogical(heads, damaged, now)}
 	keep, err := c.expireBackups(ctx, e, now, dryRun)
 	if err != nil {
 		return e, err
 	}
 	return e, c.tidy(ctx, e, keep, now, dryRun)
+}
+
+// foundDamaged are the backups that were found damaged when they were last read back.
+func (c Cluster) foundDamaged(ctx context.Context) (map[string]bool, error) {
+	verified, err := c.Verified(ctx)
+	if err != nil && !errors.Is(err, ErrDamaged) { // a record that can't be read says nothing
+		return nil, err
+	}
+	out := map[string]bool{}
+	for id, v := range verified {
+		if len(v.Damage) > 0 {
+			out[id] = true
+		}
+	}
+	return out, nil
 }
 
 // Add takes what another expiry removed.

@@ -24,21 +24,45 @@ func (p Policy) Empty() bool { return p == Policy{} }
 
 // Decision is what a policy says of a backup.
 type Decision struct {
-	Head   Head     `json:"backup"`
-	Keep   bool     `json:"keep"`
-	Reason []string `json:"reason"` // of keeping it
+	Head    Head     `json:"backup"`
+	Keep    bool     `json:"keep"`
+	Damaged bool     `json:"damaged,omitempty"` // it was read back, and found so
+	Reason  []string `json:"reason"`            // of keeping it
 }
 
-// Decide applies a policy to the backups of one cluster, the oldest first. The newest backup is always kept.
-func (p Policy) Decide(heads []Head, now time.Time) []Decision {
+// Decide applies a policy to the backups of one cluster, the oldest first. The newest sound one is always kept. Those that were found damaged,
+// by ID, count for nothing: they take no sound one's place. They stay beside those that are kept, of which they are the younger,
+// since there may be something to be had from them yet.
+func (p Policy) Decide(heads []Head, damaged map[string]bool, now time.Time) []Decision {
 	out := make([]Decision, len(heads))
+	var sound []Head
+	var at []int // of the sound ones, in out
 	for i, h := range heads {
-		out[i].Head = h
+		out[i].Head, out[i].Damaged = h, damaged[h.ID]
+		if !damaged[h.ID] {
+			sound, at = append(sound, h), append(at, i)
+		}
 	}
 	keep := func(i int, reason string) {
-		out[i].Keep = true
-		out[i].Reason = append(out[i].Reason, reason)
+		out[at[i]].Keep = true
+		out[at[i]].Reason = append(out[at[i]].Reason, reason)
 	}
+	p.keepSound(sound, now, keep)
+	if n := len(sound) - 1; n >= 0 && !out[at[n]].Keep {
+		keep(n, "the newest is never removed")
+	}
+	older := len(sound) == 0 // whether an older one is kept, or there is no sound one at all
+	for i := range out {
+		if d := &out[i]; d.Damaged && older {
+			d.Keep, d.Reason = true, []string{"damaged: it counts for nothing, and goes once those that are older have gone"}
+		}
+		older = older || out[i].Keep
+	}
+	return out
+}
+
+// keepSound applies the rules.
+func (p Policy) keepSound(heads []Head, now time.Time, keep func(i int, reason string)) {
 	for i, h := range heads {
 		if rank := len(heads) - i; rank <= p.Count {
 			keep(i, fmt.Sprintf("newest %d", p.Count))
@@ -54,15 +78,11 @@ func (p Policy) Decide(heads []Head, now time.Time) []Decision {
 		}
 	}
 	p.keepCalendar(heads, keep)
-	if n := len(out); n > 0 && !out[n-1].Keep {
-		keep(n-1, "the newest is never removed")
-	}
-	return out
 }
 
 // DecideLogical applies a policy to logical backups, the oldest first: to those of each scope apart, so that a dump of one
 // table doesn't take the place of one of everything. The recovery window isn't theirs to begin: it is an age here.
-func (p Policy) DecideLogical(heads []Head, now time.Time) []Decision {
+func (p Policy) DecideLogical(heads []Head, damaged map[string]bool, now time.Time) []Decision {
 	p.Age, p.Window = max(p.Age, p.Window), 0
 	var scopes []string
 	byScope := map[string][]Head{}
@@ -75,7 +95,7 @@ func (p Policy) DecideLogical(heads []Head, now time.Time) []Decision {
 	}
 	out := []Decision{}
 	for _, s := range scopes {
-		out = append(out, p.Decide(byScope[s], now)...)
+		out = append(out, p.Decide(byScope[s], damaged, now)...)
 	}
 	return out
 }

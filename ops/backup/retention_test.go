@@ -44,12 +44,40 @@ func TestPolicyDecide(t *testing.T) {
 		"window":   {Policy{Window: 24 * time.Hour}, []string{"0330T11", "0331T11"}},
 		"together": {Policy{Count: 1, Daily: 2, Monthly: 2}, []string{"0228T23", "0330T23", "0331T11"}},
 	} {
-		if got := kept(c.p.Decide(heads, noon)); !slices.Equal(got, c.want) {
+		if got := kept(c.p.Decide(heads, nil, noon)); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
-	if got := (Policy{Count: 1}).Decide(nil, noon); len(got) != 0 {
+	if got := (Policy{Count: 1}).Decide(nil, nil, noon); len(got) != 0 {
 		t.Errorf("of nothing: %v", got)
+	}
+}
+
+// A backup that was found damaged takes no sound one's place, and goes with those that are older.
+func TestPolicyDoesNotCountTheDamaged(t *testing.T) {
+	t.Parallel()
+	heads := everySixHours(6) // 0330T05 to 0331T11
+	for name, c := range map[string]struct {
+		p       Policy
+		damaged []string
+		want    []string
+	}{
+		"the newest":         {Policy{Count: 1}, []string{"0331T11"}, []string{"0331T05", "0331T11"}},
+		"the newest three":   {Policy{Count: 1}, []string{"0330T23", "0331T05", "0331T11"}, []string{"0330T17", "0330T23", "0331T05", "0331T11"}},
+		"an old one":         {Policy{Count: 2}, []string{"0330T11"}, []string{"0331T05", "0331T11"}},
+		"one in the middle":  {Policy{Count: 3}, []string{"0331T05"}, []string{"0330T17", "0330T23", "0331T05", "0331T11"}},
+		"the window's":       {Policy{Window: 12 * time.Hour}, []string{"0330T23"}, []string{"0330T17", "0330T23", "0331T11"}},
+		"without any rule":   {Policy{}, []string{"0331T11"}, []string{"0331T05", "0331T11"}},
+		"all of them":        {Policy{Count: 1}, []string{"0330T05", "0330T11", "0330T17", "0330T23", "0331T05", "0331T11"}, []string{"0330T05", "0330T11", "0330T17", "0330T23", "0331T05", "0331T11"}},
+		"the newest of days": {Policy{Daily: 2}, []string{"0330T23"}, []string{"0330T17", "0330T23", "0331T11"}},
+	} {
+		damaged := map[string]bool{}
+		for _, id := range c.damaged {
+			damaged[id] = true
+		}
+		if got := kept(c.p.Decide(heads, damaged, noon)); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
 	}
 }
 
@@ -67,7 +95,7 @@ func TestPolicyKeepsTheWindow(t *testing.T) {
 		}
 		slices.Reverse(heads)
 		p := Policy{Count: rnd.IntN(4), Daily: rnd.IntN(4), Weekly: rnd.IntN(3), Window: time.Duration(1 + rnd.Int64N(int64(400*time.Hour)))}
-		ds := p.Decide(heads, noon)
+		ds := p.Decide(heads, nil, noon)
 		if !ds[len(ds)-1].Keep {
 			t.Fatalf("%+v removes the newest", p)
 		}

@@ -127,7 +127,7 @@ func (f *expireFlags) table(w io.Writer, e *backup.Expiry) error {
 		_, err = fmt.Fprintf(w, "%d objects stay because their store protects them%s, such as %s\n", len(e.Locked), untilText(e.LockedUntil), e.Locked[0])
 	}
 	if err == nil && len(e.Waiting) > 0 {
-		_, err = fmt.Fprintln(w, "no packs were removed, because backups are running:", strings.Join(e.Waiting, ", "))
+		_, err = fmt.Fprintln(w, "no packs were removed, because they may be needed by what is at work:", strings.Join(e.Waiting, ", "))
 	}
 	return err
 }

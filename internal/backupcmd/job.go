@@ -56,7 +56,17 @@ func (j *job) hold(ctx context.Context) error {
 	if err != nil {
 		return &exitError{err, exitLocked}
 	}
-	return errors.Join(j.run(ctx), release())
+	return errors.Join(j.guarded(ctx), release())
+}
+
+// guarded does the job while its backup is kept from expiring.
+func (j *job) guarded(ctx context.Context) error {
+	c, err := j.f.cluster(ctx)
+	if err != nil {
+		return j.run(ctx) // whose steps may need no repository; one that does says why it fails
+	}
+	warn := func(err error) { _, _ = fmt.Fprintln(os.Stderr, "warning:", err) } // a worker's is its log
+	return guard(ctx, c, j.o.Backup, warn, func() error { return j.run(ctx) })
 }
 
 func (j *job) run(ctx context.Context) error {

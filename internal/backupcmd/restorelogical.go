@@ -265,7 +265,8 @@ func (f *restoreFlags) undump(ctx context.Context, errs io.Writer, c backup.Clus
 	j.Report = f.progress(errs)
 	r := f.logicalNote(out)
 	f.noteLogical(ctx, errs, r, nil)
-	err := j.Run(ctx)
+	warn := func(err error) { _, _ = fmt.Fprintln(errs, "warning:", err) }
+	err := guard(ctx, c.LogicalBackups(), out.Backup, warn, func() error { return j.Run(ctx) })
 	var left *pgdump.LeftError
 	switch {
 	case errors.As(err, &left):

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,7 +25,7 @@ type Expiry struct {
 	// Locked are the objects that were to go, and that their store protects: they go once it doesn't.
 	Locked      []string  `json:"locked,omitempty"`
 	LockedUntil time.Time `json:"locked_until,omitzero"`
-	// Waiting names running backups: while there are any, no pack is removed, since they may refer to it.
+	// Waiting names running backups and restores: while there are any, no pack is removed, since they may need it.
 	Waiting []string `json:"waiting_for,omitempty"`
 }
 
@@ -45,12 +46,16 @@ func (c Cluster) Expire(ctx context.Context, p Policy, now time.Time, dryRun boo
 	if err != nil {
 		return nil, fmt.Errorf("expire: nothing was removed: %w", err)
 	}
-	e := &Expiry{Decisions: p.Decide(heads, damaged, now)}
+	locks, err := c.Locks(ctx, now)
+	if err != nil {
+		return nil, fmt.Errorf("expire: nothing was removed: %w", err)
+	}
+	e := &Expiry{Decisions: spare(p.Decide(heads, damaged, now), locks)}
 	keep, err := c.expireBackups(ctx, e, now, dryRun)
 	if err != nil {
 		return e, err
 	}
-	if err := c.expireWAL(ctx, e, keep, dryRun); err != nil {
+	if err := c.expireWAL(ctx, e, keep, now, dryRun); err != nil {
 		return e, fmt.Errorf("expire WAL: %w", err)
 	}
 	return e, c.tidy(ctx, e, keep, now, dryRun)
@@ -71,12 +76,28 @@ func (c Cluster) ExpireLogical(ctx context.Context, p Policy, now time.Time, dry
 	if err != nil {
 		return nil, fmt.Errorf("expire logical backups: nothing was removed: %w", err)
 	}
-	e := &Expiry{Decisions: p.DecideLogical(heads, damaged, now)}
+	locks, err := c.Locks(ctx, now)
+	if err != nil {
+		return nil, fmt.Errorf("expire logical backups: nothing was removed: %w", err)
+	}
+	e := &Expiry{Decisions: spare(p.DecideLogical(heads, damaged, now), locks)}
 	keep, err := c.expireBackups(ctx, e, now, dryRun)
 	if err != nil {
 		return e, err
 	}
 	return e, c.tidy(ctx, e, keep, now, dryRun)
+}
+
+// spare keeps what is being read.
+func spare(all []Decision, locks []Lock) []Decision {
+	for i := range all {
+		for _, l := range locks {
+			if l.Reads == all[i].Head.ID {
+				all[i].Keep, all[i].Reason = true, append(all[i].Reason, "it is being restored on "+l.Host)
+			}
+		}
+	}
+	return all
 }
 
 // foundDamaged are the backups that were found damaged when they were last read back.
@@ -164,7 +185,7 @@ func (c Cluster) expirePacks(ctx context.Context, e *Expiry, keep []Head, now ti
 		return err
 	}
 	for _, l := range locks {
-		e.Waiting = append(e.Waiting, fmt.Sprintf("%s on %s", l.ID, l.Host))
+		e.Waiting = append(e.Waiting, l.String())
 	}
 	if len(locks) > 0 {
 		return nil
@@ -215,8 +236,18 @@ func (c Cluster) remove(ctx context.Context, e *Expiry, keys []string) error {
 	return nil
 }
 
-// expireWAL removes the log before the oldest kept backup, of all timelines: no kept backup can need it. Histories stay.
-func (c Cluster) expireWAL(ctx context.Context, e *Expiry, keep []Head, dryRun bool) error {
+// expireWAL removes the log before the oldest kept backup, of all timelines: no kept backup can need it. Histories stay, and so does
+// everything where somebody has begun meanwhile to read a backup that is gone: its packs are there still.
+func (c Cluster) expireWAL(ctx context.Context, e *Expiry, keep []Head, now time.Time, dryRun bool) error {
+	locks, err := c.Locks(ctx, now)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(locks, func(l Lock) bool {
+		return l.Reads != "" && !slices.ContainsFunc(keep, func(h Head) bool { return h.ID == l.Reads })
+	}) {
+		return nil
+	}
 	oldest := keep[0].FirstSegment().No
 	for _, h := range keep {
 		oldest = min(oldest, h.FirstSegment().No)

@@ -19,9 +19,10 @@ const (
 	lockExpiry  = 20 * time.Minute
 )
 
-// Lock is a backup at work.
+// Lock is a backup at work, or somebody who reads one.
 type Lock struct {
-	ID      string    `json:"id"` // of the backup
+	ID      string    `json:"id"`              // of the backup that is made, or of the reading
+	Reads   string    `json:"reads,omitempty"` // the backup that is read, as by a restore
 	Host    string    `json:"host"`
 	PID     int       `json:"pid"`
 	Renewed time.Time `json:"-"` // by the store's clock
@@ -39,17 +40,40 @@ type heldLock struct {
 	err     error // of the last renewal, where it failed
 }
 
+// String says who it is.
+func (l Lock) String() string {
+	if l.Reads != "" {
+		return fmt.Sprintf("a restore of %s on %s", l.Reads, l.Host)
+	}
+	return fmt.Sprintf("%s on %s", l.ID, l.Host)
+}
+
+// Reading announces that a backup is read, so that it does not expire meanwhile with its packs and the log from it on. release ends
+// that; where it isn't called, as when the reader dies, the announcement ends by itself.
+func (c Cluster) Reading(ctx context.Context, id string) (release func(context.Context) error, err error) {
+	l, err := c.announce(ctx, Lock{ID: newID(time.Now()), Reads: id})
+	if err != nil {
+		return nil, err
+	}
+	return l.release, nil
+}
+
 // lock announces a backup and keeps announcing it until it is released.
 func (c Cluster) lock(ctx context.Context, id string) (*heldLock, error) {
+	return c.announce(ctx, Lock{ID: id})
+}
+
+func (c Cluster) announce(ctx context.Context, what Lock) (*heldLock, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		return nil, fmt.Errorf("lock the repository: %w", err)
 	}
-	text, err := json.Marshal(Lock{ID: id, Host: host, PID: os.Getpid()})
+	what.Host, what.PID = host, os.Getpid()
+	text, err := json.Marshal(what)
 	if err != nil {
 		return nil, fmt.Errorf("lock the repository: %w", err)
 	}
-	l := &heldLock{c: c, key: c.key("locks", id), text: text, done: make(chan struct{}), renewed: time.Now()}
+	l := &heldLock{c: c, key: c.key("locks", what.ID), text: text, done: make(chan struct{}), renewed: time.Now()}
 	if err := c.Store.Put(ctx, l.key, bytes.NewReader(text), PutOptions{}); err != nil {
 		return nil, fmt.Errorf("lock the repository: %w", err)
 	}
@@ -112,7 +136,7 @@ func (c Cluster) dropDeadLocks(ctx context.Context, e *Expiry, now time.Time) er
 	return c.remove(ctx, e, dead)
 }
 
-// Locks lists the backups at work. now is the present time: older locks are dead and left out.
+// Locks lists the backups at work and those that are read. now is the present time: older locks are dead and left out.
 func (c Cluster) Locks(ctx context.Context, now time.Time) ([]Lock, error) {
 	var locks []Lock
 	for o, err := range c.Store.List(ctx, c.key("locks")+"/") {

@@ -399,3 +399,38 @@ func TestExpireBesideABackup(t *testing.T) {
 	}
 	equalFiles(t, readBack(t, r, h.ID), src.files)
 }
+
+// A backup that is being read does not expire, nor does the log that it needs; once the reader has ended it does.
+func TestExpireSparesWhatIsRead(t *testing.T) {
+	t.Parallel()
+	r := openRepository(t)
+	src, _ := secretSource()
+	old := runBackup(t, r, src)
+	src.time = src.time.Add(time.Hour)
+	runBackup(t, r, src)
+	c := r.Cluster("orders", testSystem)
+	release, err := c.Reading(t.Context(), old.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	removed := func() (gone bool, e *backup.Expiry) {
+		t.Helper()
+		e, err := c.Expire(t.Context(), backup.Policy{Count: 1}, time.Now(), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Manifest(t.Context(), old.ID)
+		return errors.Is(err, backup.ErrNotFound), e
+	}
+	gone, e := removed()
+	if gone || len(e.Waiting) != 1 || !strings.Contains(e.Waiting[0], "a restore of "+old.ID) || !strings.Contains(strings.Join(e.Decisions[0].Reason, ""), "being restored on") {
+		t.Errorf("while it is read: gone %v, %+v", gone, e)
+	}
+	equalFiles(t, readBack(t, r, old.ID), src.files)
+	if err := release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if gone, e := removed(); !gone || len(e.Waiting) != 0 {
+		t.Errorf("afterwards: gone %v, %+v", gone, e)
+	}
+}

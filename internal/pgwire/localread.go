@@ -2,7 +2,6 @@ package pgwire
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -175,5 +174,3 @@ func (r *readAhead) check(b *block, at int) error {
 	}
 	return nil
 }
-
-func leUint64(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }

@@ -289,6 +289,9 @@ func (p *Platform) Ensure(ctx context.Context, d rollout.Desired) error {
 	if s.Stopped != nil {
 		return h.still(ctx)
 	}
+	if len(d) == 0 && s.Stable != "" {
+		return nil // wanted while the service was stopped, and it has been started since: what is wanted now is asked for next
+	}
 	if done, err := h.rise(ctx, s, d); !done || err != nil {
 		return err
 	}

@@ -106,6 +106,22 @@ func TestStoppedServiceStaysStopped(t *testing.T) {
 	w.eventually("it serves as before", func() bool { return w.serving("web")["reg.local/web:v1.0.0"] == 4 })
 }
 
+// What was wanted while the service was stopped is not done to one that has been started since: nobody would give it its replicas back.
+func TestStartIsNotUndoneByWhatWasWantedBefore(t *testing.T) {
+	w := newWorld(t)
+	p := w.open()
+	w.do(p, console.StopService, console.Target{ID: "rs-1"})
+	w.stopped(p)
+	w.do(p, console.StartService, console.Target{ID: "rs-1"})
+	late := &Platform{hand: p.hand, logs: newLastWords(p)}
+	for range 50 {
+		if err := late.Ensure(t.Context(), rollout.Desired{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.eventually("it serves as before", func() bool { return w.serving("web")["reg.local/web:v1.0.0"] == 4 })
+}
+
 // Stopped in the middle of a canary, both Deployments are; the release that is chosen gets all the traffic.
 func TestStoppedInTheMiddleOfACanary(t *testing.T) {
 	w := newWorld(t)

@@ -92,8 +92,9 @@ func (c Cluster) ExpireLogical(ctx context.Context, p Policy, now time.Time, dry
 func spare(all []Decision, locks []Lock) []Decision {
 	for i := range all {
 		for _, l := range locks {
-			if l.Reads == all[i].Head.ID {
-				all[i].Keep, all[i].Reason = true, append(all[i].Reason, "it is being restored on "+l.Host)
+			why := "it is being restored on " + l.Host
+			if l.Reads == all[i].Head.ID && !slices.Contains(all[i].Reason, why) {
+				all[i].Keep, all[i].Reason = true, append(all[i].Reason, why)
 			}
 		}
 	}

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -24,6 +26,7 @@ type Lock struct {
 	ID      string    `json:"id"`              // of the backup that is made, or of the reading
 	Reads   string    `json:"reads,omitempty"` // the backup that is read, as by a restore
 	Host    string    `json:"host"`
+	Boot    string    `json:"boot,omitempty"` // of the host: its kernel's boot ID
 	PID     int       `json:"pid"`
 	Renewed time.Time `json:"-"` // by the store's clock
 }
@@ -48,8 +51,21 @@ func (l Lock) String() string {
 	return fmt.Sprintf("%s on %s", l.ID, l.Host)
 }
 
+// bootID is the kernel's name for this boot; empty where it has none.
+func bootID() string {
+	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(id))
+}
+
+// ended says whether it is a reading of a process of this very machine that is no more. A backup is given its time: it may
+// have begun to write.
+func (l Lock) ended() bool {
+	host, err := os.Hostname()
+	return err == nil && l.Reads != "" && l.Boot != "" && l.Host == host && l.Boot == bootID() && errors.Is(syscall.Kill(l.PID, 0), syscall.ESRCH)
+}
+
 // Reading announces that a backup is read, so that it does not expire meanwhile with its packs and the log from it on. release ends
-// that; where it isn't called, as when the reader dies, the announcement ends by itself.
+// that; where it isn't called, as when the reader dies, the announcement ends by itself: at once for whoever looks from the same machine.
 func (c Cluster) Reading(ctx context.Context, id string) (release func(context.Context) error, err error) {
 	l, err := c.announce(ctx, Lock{ID: newID(time.Now()), Reads: id})
 	if err != nil {
@@ -68,7 +84,7 @@ func (c Cluster) announce(ctx context.Context, what Lock) (*heldLock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock the repository: %w", err)
 	}
-	what.Host, what.PID = host, os.Getpid()
+	what.Host, what.Boot, what.PID = host, bootID(), os.Getpid()
 	text, err := json.Marshal(what)
 	if err != nil {
 		return nil, fmt.Errorf("lock the repository: %w", err)
@@ -155,8 +171,9 @@ func (c Cluster) Locks(ctx context.Context, now time.Time) ([]Lock, error) {
 		case err != nil:
 			return nil, err
 		}
-		l.Renewed = o.Modified
-		locks = append(locks, l)
+		if l.Renewed = o.Modified; !l.ended() {
+			locks = append(locks, l)
+		}
 	}
 	return locks, nil
 }

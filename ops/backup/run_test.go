@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -430,7 +432,33 @@ func TestExpireSparesWhatIsRead(t *testing.T) {
 	if err := release(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	died := exec.Command("true") // whose process is no more
+	if err := died.Run(); err != nil {
+		t.Fatal(err)
+	}
+	left := fmt.Sprintf(`{"id":"x","reads":%q,"host":%q,"boot":%q,"pid":%d}`, old.ID, hostOf(t), bootOf(t), died.Process.Pid)
+	if err := r.Store.Put(t.Context(), "orders/"+testSystem.String()+"/locks/x", strings.NewReader(left), backup.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	if gone, e := removed(); !gone || len(e.Waiting) != 0 {
 		t.Errorf("afterwards: gone %v, %+v", gone, e)
 	}
+}
+
+func hostOf(t *testing.T) string {
+	t.Helper()
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return host
+}
+
+func bootOf(t *testing.T) string {
+	t.Helper()
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(id))
 }

@@ -360,6 +360,10 @@ func (s *scene) killRestore(t *testing.T) {
 
 func (s *scene) killBackup(t *testing.T) {
 	b, root := s.copy(t)
+	before, err := filepath.Glob(root + "/orders/*/locks/*") // of restores that were killed
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd := b.command("backup", "run", "--full", "--database-url", s.pg.DSN(), "--max-rate", "4000")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -367,7 +371,7 @@ func (s *scene) killBackup(t *testing.T) {
 	pgtest.Eventually(t, "the backup writes", func() bool {
 		locks, err1 := filepath.Glob(root + "/orders/*/locks/*")
 		files, err2 := filepath.Glob(root + "/.tmp/put-*")
-		return err1 == nil && err2 == nil && len(locks) > 0 && len(files) > 0
+		return err1 == nil && err2 == nil && len(locks) > len(before) && len(files) > 0
 	})
 	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)

@@ -332,8 +332,11 @@ func TestTwoDriversAtOnce(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var both sync.WaitGroup
 	for _, port := range []*Port{p, q} {
-		both.Go(func() { _ = port.driven().Run(ctx) })
-		both.Go(func() { port.driver.chime(ctx) })
+		engine := &rollout.Engine{ // beside the driver's own, which runs as well
+			Keeper: port.keeper, Platform: port.driver.platform(), Router: &Router{hand: port.hand}, Signals: port.driver.signals, Matrix: port.matrix,
+			Log: port.options.Log, Every: 100 * time.Millisecond,
+		}
+		both.Go(func() { _ = engine.Run(ctx) })
 	}
 	defer both.Wait()
 	defer stop()

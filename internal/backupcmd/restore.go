@@ -205,20 +205,13 @@ func (f *restoreFlags) runPlain(ctx context.Context, cmd *cobra.Command, c backu
 	return f.print(cmd.OutOrStdout(), out, out.table)
 }
 
-// mayWrite refuses places that hold something which the command doesn't say to overwrite. What an interrupted restore has
-// made is its own.
+// mayWrite refuses a directory that holds something which the command doesn't say to overwrite. What an interrupted restore has
+// made is its own. The tablespaces' places are among what is in the way.
 func (f *restoreFlags) mayWrite(last *restore.Operation, place restore.Place, m *backup.Manifest) error {
 	if last != nil && last.Step(stepCopy).State == restore.Done {
 		return nil
 	}
-	if err := restore.Allow(f.to, place, m.ID, f.delta); err != nil {
-		return err
-	}
-	at, err := f.locations(m)
-	if err != nil {
-		return err
-	}
-	return at.Allow()
+	return restore.Allow(f.to, place, m.ID, f.delta)
 }
 
 // interrupted finds the record of the same restore that was interrupted, and takes over what it had decided. Another one of the

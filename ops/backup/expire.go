@@ -42,15 +42,10 @@ func (c Cluster) Expire(ctx context.Context, p Policy, now time.Time, dryRun boo
 	if len(heads) == 0 {
 		return &Expiry{}, nil
 	}
-	damaged, err := c.foundDamaged(ctx)
+	e, err := c.decided(ctx, p.Decide, heads, now)
 	if err != nil {
 		return nil, fmt.Errorf("expire: nothing was removed: %w", err)
 	}
-	locks, err := c.Locks(ctx, now)
-	if err != nil {
-		return nil, fmt.Errorf("expire: nothing was removed: %w", err)
-	}
-	e := &Expiry{Decisions: spare(p.Decide(heads, damaged, now), locks)}
 	keep, err := c.expireBackups(ctx, e, now, dryRun)
 	if err != nil {
 		return e, err
@@ -72,20 +67,28 @@ func (c Cluster) ExpireLogical(ctx context.Context, p Policy, now time.Time, dry
 	if err != nil {
 		return nil, fmt.Errorf("expire logical backups: nothing was removed: %w", err)
 	}
-	damaged, err := c.foundDamaged(ctx)
+	e, err := c.decided(ctx, p.DecideLogical, heads, now)
 	if err != nil {
 		return nil, fmt.Errorf("expire logical backups: nothing was removed: %w", err)
 	}
-	locks, err := c.Locks(ctx, now)
-	if err != nil {
-		return nil, fmt.Errorf("expire logical backups: nothing was removed: %w", err)
-	}
-	e := &Expiry{Decisions: spare(p.DecideLogical(heads, damaged, now), locks)}
 	keep, err := c.expireBackups(ctx, e, now, dryRun)
 	if err != nil {
 		return e, err
 	}
 	return e, c.tidy(ctx, e, keep, now, dryRun)
+}
+
+// decided applies a policy to backups, of which those that were found damaged and those that are being read are told apart.
+func (c Cluster) decided(ctx context.Context, decide func([]Head, map[string]bool, time.Time) []Decision, heads []Head, now time.Time) (*Expiry, error) {
+	damaged, err := c.foundDamaged(ctx)
+	if err != nil {
+		return nil, err
+	}
+	locks, err := c.Locks(ctx, now)
+	if err != nil {
+		return nil, err
+	}
+	return &Expiry{Decisions: spare(decide(heads, damaged, now), locks)}, nil
 }
 
 // spare keeps what is being read.

@@ -15,6 +15,7 @@ type workload struct {
 	hash     string // of its template, bare
 	replicas int    // asked for
 	ready    int    // pods that may have traffic
+	noted    int    // ready pods that the cluster's controllers have seen
 	current  bool   // the controller has seen the newest spec
 	complete bool   // all its pods are of its template and ready, and no others are left
 	paused   bool

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -143,7 +144,9 @@ func objectOrNone(o object, ok bool) map[string]any {
 	return o.Object
 }
 
-// seenLabelled waits until the watch tells of the label on every pod.
+// seenLabelled waits until the watch tells of the label on every pod, and until the cluster's controllers have seen it: what fills
+// the EndpointSlices learns of pods and of Services on different ways, and a Service that is closed to a label which it has not seen
+// on any pod would be left with nothing.
 func (h *hand) seenLabelled(ctx context.Context) error {
 	return h.sight.stage.until(ctx, "the pods to show their label", func() bool {
 		for _, p := range h.sight.stage.pods.all() {
@@ -151,8 +154,19 @@ func (h *hand) seenLabelled(ctx context.Context) error {
 				return false
 			}
 		}
-		return true
+		o, ok := h.sight.stage.deployment(primary)
+		return ok && !slices.ContainsFunc(h.sight.setsOf(o), func(set object) bool { return !fullyLabelled(set) })
 	})
+}
+
+// fullyLabelled reports whether the controllers see on each of a ReplicaSet's pods all the labels of its template. They share one
+// view of the pods: what counts these also fills the EndpointSlices.
+func fullyLabelled(set object) bool {
+	status := func(field string) int64 {
+		n, _, _ := unstructured.NestedInt64(set.Object, "status", field)
+		return n
+	}
+	return status("observedGeneration") >= set.GetGeneration() && status("fullyLabeledReplicas") == status("replicas")
 }
 
 // until waits for what is watched to be as wanted.

@@ -99,6 +99,9 @@ func (g *sight) enough(l layout, target map[string]int) error {
 		if w.version == l.back {
 			need = 1
 		}
+		if slot == primary && l.shares[primary] == 0 {
+			ready = min(ready, w.noted) // no Service shows yet which of its pods the EndpointSlices would hold
+		}
 		for _, f := range g.stage.fronts() {
 			if slot == candidate && g.stage.endpoints.refused() == nil {
 				ready = min(ready, served(g.stage.endpoints.all(), second(f.Name)))

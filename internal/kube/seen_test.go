@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -92,4 +93,71 @@ func TestMovedTagIsSeen(t *testing.T) {
 	if got := w.image("web"); got != recorded {
 		t.Errorf("went back to %s, recorded was %s", got, recorded)
 	}
+}
+
+// What fills the EndpointSlices has not seen the label yet by which a Service is to be closed: the Service stays open until it has.
+func TestServiceIsNotClosedToALabelThatNobodyHasSeen(t *testing.T) {
+	t.Parallel()
+	cluster := kubetest.Start(t, kubetest.Options{Nodes: 1})
+	w := worldIn(t, cluster.Kubeconfig, settings, webDeployment, webService)
+	p := w.open()
+	w.add(p, "v1.1.0", "reg.local/web:v1.1.0")
+	ack := w.do(p, console.StartRollout, quick("v1.1.0", rollout.BlueGreen))
+	w.eventually("the template of the pods to come has the label", func() bool {
+		return templateOf(p.stage.sets.all()[0]).labels()[labelSlot] == primary
+	})
+	if err := cluster.Tell("freeze", "kube-controller-manager"); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("the pods have the label", func() bool {
+		return !slices.ContainsFunc(p.stage.pods.all(), func(p *pod) bool { return p.slot == "" })
+	})
+	seen := fullyLabelled(w.get(replicaSets, p.stage.sets.all()[0].GetName()))
+	time.Sleep(2 * time.Second)
+	if got := w.selector("web"); !seen && len(got) != 1 {
+		t.Errorf("the Service is closed by %v", got)
+	}
+	if err := cluster.Tell("thaw", "kube-controller-manager"); err != nil {
+		t.Fatal(err)
+	}
+	w.ends(p, ack.Rollout.ID, rollout.Succeeded)
+	if seen {
+		t.Skip("the controllers were faster than they could be stopped")
+	}
+}
+
+// The pods of the release before are ready again, and what fills the EndpointSlices does not know: the traffic stays until it does.
+func TestTrafficGoesBackOnlyToPodsThatTheControllersHaveSeen(t *testing.T) {
+	t.Parallel()
+	cluster := kubetest.Start(t, kubetest.Options{Nodes: 1})
+	w := worldIn(t, cluster.Kubeconfig, settings, webDeployment, webService)
+	p := w.open()
+	w.add(p, "v1.1.0", "reg.local/web:v1.1.0")
+	in := quick("v1.1.0", rollout.BlueGreen)
+	in.NoKeep, in.Keep = false, 0
+	w.ends(p, w.do(p, console.StartRollout, in).Rollout.ID, rollout.Succeeded)
+	turn := func(status string) {
+		patch := `{"status":{"conditions":[{"type":"Ready","status":"` + status + `","lastTransitionTime":"2026-01-02T03:04:05Z"}]}}`
+		for _, pod := range p.stage.pods.all() {
+			if slotOf(pod) == primary {
+				w.patch(pods, pod.name, patch, "status")
+			}
+		}
+	}
+	turn("False")
+	w.eventually("the controllers know that none is ready", func() bool { return p.sight.layout(now()).slots[primary].noted == 0 })
+	if err := cluster.Tell("freeze", "kube-controller-manager"); err != nil {
+		t.Fatal(err)
+	}
+	turn("True")
+	w.eventually("the pods are ready", func() bool { return p.sight.layout(now()).slots[primary].ready == 4 })
+	back := w.do(p, console.Rollback, console.RollbackRequest{})
+	time.Sleep(2 * time.Second)
+	if got := w.selector("web")[labelSlot]; got != candidate {
+		t.Errorf("the Service is closed to %q", got)
+	}
+	if err := cluster.Tell("thaw", "kube-controller-manager"); err != nil {
+		t.Fatal(err)
+	}
+	w.ends(p, back.Rollout.ID, rollout.Succeeded)
 }

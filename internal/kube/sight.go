@@ -68,6 +68,7 @@ func (g *sight) workload(s rollout.State, o object, pods []*pod, slot string) wo
 	w.current = status("observedGeneration") >= o.GetGeneration()
 	n := int64(w.replicas)
 	w.complete = w.current && status("replicas") == n && status("updatedReplicas") == n && status("readyReplicas") == n
+	w.noted = int(status("readyReplicas"))
 	w.minReady = minReady(o)
 	for _, p := range pods {
 		if slotOf(p) == slot && p.readyFor(now()) >= w.minReady {

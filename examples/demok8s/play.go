@@ -48,9 +48,9 @@ func (s *stage) play(ctx context.Context) error {
 	for _, n := range served {
 		requests += n
 	}
-	for why, n := range failed {
-		lost += n
-		fmt.Printf("%d requests failed: %s\n", n, why)
+	for _, f := range failed {
+		lost += f.Requests
+		fmt.Println(f)
 	}
 	fmt.Printf("\ndemo-k8s: rollouts=%d pods=real requests=%d failed=%d\n", rollouts, requests+lost, lost)
 	if lost > 0 {

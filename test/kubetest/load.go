@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,13 +20,29 @@ type Load struct {
 
 	mu     sync.Mutex
 	served map[string]int // by the answer, which is the version
-	failed map[string]int // by the reason
+	failed map[string]Failure
+}
+
+// Failure is requests that failed for the same reason.
+type Failure struct {
+	Why         string
+	Requests    int
+	First, Last time.Time // when they failed
+}
+
+// String says when, how many and why.
+func (f Failure) String() string {
+	const clock = "15:04:05.000"
+	if f.Requests == 1 {
+		return fmt.Sprintf("%s: a request failed: %s", f.First.Format(clock), f.Why)
+	}
+	return fmt.Sprintf("%s to %s: %d requests failed: %s", f.First.Format(clock), f.Last.Format(clock), f.Requests, f.Why)
 }
 
 // StartLoad begins to ask. Stop ends it.
 func (c *Cluster) StartLoad(url string) *Load {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &Load{cancel: cancel, served: map[string]int{}, failed: map[string]int{}}
+	l := &Load{cancel: cancel, served: map[string]int{}, failed: map[string]Failure{}}
 	for i := range 8 {
 		client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DialContext: c.Dial, DisableKeepAlives: i%2 == 0}}
 		l.wg.Go(func() {
@@ -49,7 +66,13 @@ func (l *Load) count(answer string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err != nil {
-		l.failed[err.Error()]++
+		f := l.failed[err.Error()]
+		if f.Requests == 0 {
+			f.Why, f.First = err.Error(), time.Now()
+		}
+		f.Requests++
+		f.Last = time.Now()
+		l.failed[f.Why] = f
 		return
 	}
 	l.served[strings.TrimSpace(answer)]++
@@ -75,11 +98,12 @@ func (l *Load) Served(version string) int {
 	return l.served[version]
 }
 
-// Counts are the answers by version, and the failures by reason.
-func (l *Load) Counts() (served, failed map[string]int) {
+// Counts are the answers by version, and the failures, the first one first.
+func (l *Load) Counts() (served map[string]int, failed []Failure) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return maps.Clone(l.served), maps.Clone(l.failed)
+	byTime := func(a, b Failure) int { return a.First.Compare(b.First) }
+	return maps.Clone(l.served), slices.SortedFunc(maps.Values(l.failed), byTime)
 }
 
 // Stop ends the load, after the requests in flight.

@@ -37,7 +37,7 @@ func TestRealNodeRollsWithoutAFailedRequest(t *testing.T) {
 	load.Stop()
 	served, failed := load.Counts()
 	if len(failed) > 0 {
-		t.Errorf("requests failed: %v, of %v", failed, served)
+		t.Errorf("%v, of %v", failed, served)
 	}
 	t.Logf("served %v", served)
 }

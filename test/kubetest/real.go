@@ -19,15 +19,20 @@ func RealPossible() error {
 	if os.Geteuid() != 0 {
 		return errors.New("a real Kubernetes node needs root")
 	}
-	for _, p := range []string{"containerd", "ctr", "runc", "/usr/lib/cni/bridge", "/usr/sbin/nft", "/usr/sbin/iptables", "/usr/sbin/conntrack"} {
+	for _, p := range []string{"containerd", "ctr", "runc", "/usr/lib/cni/bridge", "/usr/sbin/iptables", "/usr/sbin/conntrack"} {
 		if _, err := exec.LookPath(p); err != nil {
 			return fmt.Errorf("a real Kubernetes node needs %s: scripts/setup installs it", filepath.Base(p))
 		}
 	}
-	try := exec.Command("/bin/true")
-	try.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID}
-	if err := try.Run(); err != nil {
-		return fmt.Errorf("a real Kubernetes node needs namespaces, and the kernel refuses them: %w", err)
+	for _, try := range []struct{ what, program, args string }{
+		{"namespaces", "/bin/true", ""},
+		{"rules that choose at random", "/usr/sbin/iptables", "-t nat -A OUTPUT -m statistic --mode random --probability 0.5 -j ACCEPT"},
+	} {
+		cmd := exec.Command(try.program, strings.Fields(try.args)...)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("a real Kubernetes node needs %s, and the kernel refuses them: %w %s", try.what, err, out)
+		}
 	}
 	return nil
 }

@@ -14,15 +14,20 @@ const lanes = 8
 // pageChecksum is the checksum of a page at its block number, as PostgreSQL's checksum_impl.h defines it: 32 interleaved
 // FNV-1a sums, with the page's own field taken as zero.
 func pageChecksum(page []byte, block uint32) uint16 {
+	return uint16((sums((*[pageSize]byte)(page))^block)%65535 + 1)
+}
+
+// sumPage is the exclusive or of a page's sums.
+func sumPage(page *[pageSize]byte) uint32 {
 	var sum uint32
 	for first := 0; first < len(checksumSeeds); first += lanes {
 		sum ^= laneSums(page, first)
 	}
-	return uint16((sum^block)%65535 + 1)
+	return sum
 }
 
 // laneSums is the exclusive or of some neighbouring sums of a page, the first of which is number first.
-func laneSums(page []byte, first int) uint32 {
+func laneSums(page *[pageSize]byte, first int) uint32 {
 	s := [lanes]uint32(checksumSeeds[first:])
 	s0, s1, s2, s3, s4, s5, s6, s7 := s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]
 	le := binary.LittleEndian

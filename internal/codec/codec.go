@@ -41,23 +41,27 @@ const window = 256 << 10
 
 // zstdCodec makes its encoder and decoder on first use: an archive_command must start quickly.
 type zstdCodec struct {
-	level             zstd.EncoderLevel
-	encoder           func() *zstd.Encoder
+	encoder, bare     func() *zstd.Encoder
 	decoder, trusting func() *zstd.Decoder
 }
 
 // Zstd returns the Zstandard codec. The level is that of the reference implementation; its nearest equal is used.
 func Zstd(level int) backup.Codec {
-	c := &zstdCodec{level: zstd.EncoderLevelFromZstd(level)}
-	c.encoder = sync.OnceValue(func() *zstd.Encoder {
-		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(c.level), zstd.WithEncoderCRC(true), zstd.WithWindowSize(window))
+	return &zstdCodec{
+		encoder: sync.OnceValue(newEncoder(level, true)), bare: sync.OnceValue(newEncoder(level, false)),
+		decoder: sync.OnceValue(newDecoder(false)), trusting: sync.OnceValue(newDecoder(true)),
+	}
+}
+
+// newEncoder returns a function that makes an encoder, whose frames may end with a checksum.
+func newEncoder(level int, checksum bool) func() *zstd.Encoder {
+	return func() *zstd.Encoder {
+		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)), zstd.WithEncoderCRC(checksum), zstd.WithWindowSize(window))
 		if err != nil {
 			panic(err) // the options are constants
 		}
 		return e
-	})
-	c.decoder, c.trusting = sync.OnceValue(newDecoder(false)), sync.OnceValue(newDecoder(true))
-	return c
+	}
 }
 
 // newDecoder returns a function that makes a decoder, which may leave checksums alone.
@@ -75,10 +79,19 @@ func (*zstdCodec) Name() string  { return "zstd" }
 func (*zstdCodec) Magic() []byte { return []byte{0x28, 0xB5, 0x2F, 0xFD} }
 
 func (c *zstdCodec) Encode(dst, src []byte) ([]byte, error) {
+	return encodeFrame(c.encoder, dst, src)
+}
+
+// EncodeTrusted is Encode without the frame's checksum.
+func (c *zstdCodec) EncodeTrusted(dst, src []byte) ([]byte, error) {
+	return encodeFrame(c.bare, dst, src)
+}
+
+func encodeFrame(e func() *zstd.Encoder, dst, src []byte) ([]byte, error) {
 	if len(src) == 0 { // the library writes nothing for nothing
 		return append(dst, 0x28, 0xB5, 0x2F, 0xFD, 0x20, 0x00, 0x01, 0x00, 0x00), nil
 	}
-	return c.encoder().EncodeAll(src, dst), nil
+	return e().EncodeAll(src, dst), nil
 }
 
 func (c *zstdCodec) Decode(dst, src []byte) ([]byte, error) {

@@ -309,24 +309,7 @@ func (l *Local) Read(p []byte) (int, error) {
 	if l.content != nil {
 		return l.content.Read(p)
 	}
-	if l.now == nil {
-		if l.next != nil {
-			return 0, io.EOF
-		}
-		e, ok := <-l.ahead.events
-		if !ok && l.ahead.err != nil {
-			return 0, l.ahead.err
-		}
-		if !ok {
-			return 0, io.EOF
-		}
-		if e.entry != nil {
-			l.next = e.entry
-			return 0, io.EOF
-		}
-		l.now = e.block
-	}
-	if err := l.wait(l.now); err != nil {
+	if err := l.arrive(); err != nil {
 		return 0, err
 	}
 	n := copy(p, l.now.buf[l.used:])
@@ -336,6 +319,44 @@ func (l *Local) Read(p []byte) (int, error) {
 		return n, l.drop()
 	}
 	return n, nil
+}
+
+// Exchange implements backup.Exchanger with the blocks that were read ahead.
+func (l *Local) Exchange(buf []byte) ([]byte, error) {
+	if l.content != nil {
+		return nil, nil
+	}
+	if err := l.arrive(); err != nil {
+		return nil, err
+	}
+	full := l.now.buf
+	if l.used > 0 || len(full) != blockSize || len(buf) != blockSize {
+		return nil, nil
+	}
+	l.now.buf = buf
+	l.pace(len(full))
+	return full, l.drop()
+}
+
+// arrive returns when there is a block of the present file to read from; io.EOF where the file has no more.
+func (l *Local) arrive() error {
+	if l.now == nil {
+		if l.next != nil {
+			return io.EOF
+		}
+		e, ok := <-l.ahead.events
+		switch {
+		case !ok && l.ahead.err != nil:
+			return l.ahead.err
+		case !ok:
+			return io.EOF
+		case e.entry != nil:
+			l.next = e.entry
+			return io.EOF
+		}
+		l.now = e.block
+	}
+	return l.wait(l.now)
 }
 
 // pace waits where more was read than may be.

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -68,6 +69,7 @@ type Store struct {
 	o      Options
 	https  bool
 	digest atomic.Bool // the server has demanded an MD5 of what is uploaded
+	parts  sync.Pool   // buffers of partSize, of uploads that have ended well
 }
 
 // Open returns the store on a bucket. Nothing is asked of the server yet.

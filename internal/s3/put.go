@@ -42,6 +42,10 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, o backup.PutOp
 	if err != nil {
 		return fmt.Errorf("put %s: %w", s.where(key), explain(err))
 	}
+	for len(p.free) > 0 { // of a failed one, a request may still be reading
+		b := <-p.free
+		s.parts.Put(&b)
+	}
 	return nil
 }
 
@@ -74,6 +78,9 @@ func (p *put) fill(r io.Reader) (part []byte, last bool, err error) {
 func (p *put) buffer() []byte {
 	if p.made <= partsInFlight {
 		p.made++
+		if b, ok := p.Store.parts.Get().(*[]byte); ok {
+			return *b
+		}
 		return make([]byte, 0, partSize)
 	}
 	return <-p.free

@@ -140,11 +140,8 @@ func (p *pipeline) readFile(ctx context.Context, w *slabWriter, file int, e Entr
 // take reads n bytes at off of the present file from the source.
 func (p *pipeline) take(ctx context.Context, w *slabWriter, off, n int64) error {
 	p.bytesRead += n
-	return w.write(ctx, reader{p.src}, off, n)
+	return w.write(ctx, p.src, off, n)
 }
-
-// reader is a source's content as an io.Reader.
-type reader struct{ Source }
 
 func (p *pipeline) newSlab(ctx context.Context) (*slab, error) {
 	select {
@@ -255,7 +252,7 @@ func (p *pipeline) flush(u *unit) error {
 		b := make([]byte, 0, p.unit/2)
 		dst = &b
 	}
-	enc, err := p.codec.Encode((*dst)[:0], u.buf)
+	enc, err := encodeTrusted(p.codec, (*dst)[:0], u.buf)
 	if err != nil {
 		return fmt.Errorf("compress: %w", err)
 	}

@@ -26,6 +26,7 @@ func (w *slabWriter) begin(file int) {
 
 // write appends n bytes from r, which are those of the file at off, a multiple of ChunkSize.
 func (w *slabWriter) write(ctx context.Context, r io.Reader, off, n int64) error {
+	x, lends := r.(Exchanger)
 	for end := off + n; off < end; {
 		if w.s == nil {
 			var err error
@@ -33,27 +34,46 @@ func (w *slabWriter) write(ctx context.Context, r io.Reader, off, n int64) error
 				return err
 			}
 		}
+		whole := lends && end-off >= int64(cap(w.s.buf)) // what follows fills a slab of its own, and needs no copy
 		k := min(end-off, int64(cap(w.s.buf)-len(w.s.buf)))
 		if k < end-off {
 			k -= k % ChunkSize // a chunk is never divided
 		}
-		if k == 0 {
+		if k == 0 || whole && len(w.s.buf) > 0 {
 			if err := w.p.send(ctx, w.s); err != nil {
 				return err
 			}
 			w.s = nil
 			continue
 		}
-		at := len(w.s.buf)
-		w.s.buf = w.s.buf[:at+int(k)]
-		if _, err := io.ReadFull(r, w.s.buf[at:]); err != nil {
+		if !whole {
+			x = nil
+		}
+		if err := w.s.fill(r, x, int(k)); err != nil {
 			return err
 		}
-		w.s.parts = append(w.s.parts, part{w.file, off, at, int(k), w.old})
+		w.s.parts = append(w.s.parts, part{w.file, off, len(w.s.buf) - int(k), int(k), w.old})
 		off += k
 		w.p.meter.add(int(k), w.p.packer.stored.Load())
 	}
 	return nil
+}
+
+// fill appends n bytes from r. An empty slab takes the buffer that x has filled, where there is one.
+func (s *slab) fill(r io.Reader, x Exchanger, n int) error {
+	at := len(s.buf)
+	s.buf = s.buf[:at+n]
+	if x != nil {
+		full, err := x.Exchange(s.buf)
+		if full != nil {
+			s.buf = full
+		}
+		if full != nil || err != nil {
+			return err
+		}
+	}
+	_, err := io.ReadFull(r, s.buf[at:])
+	return err
 }
 
 // keep takes n bytes at off from the earlier backup, by reference where it may be referred to; behind its end there are

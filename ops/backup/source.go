@@ -24,6 +24,13 @@ type Source interface {
 	Stop() (Stop, error)
 }
 
+// Exchanger is a Source that can hand over a buffer that it has filled, instead of copying from it.
+type Exchanger interface {
+	// Exchange returns the next len(buf) bytes of the present file in a buffer that is the caller's from then on, and keeps buf
+	// instead. Where it has not just so many in one piece it returns nil and keeps nothing.
+	Exchange(buf []byte) ([]byte, error)
+}
+
 // Entry is a file that comes from a source. Its extents are left empty.
 type Entry struct {
 	File

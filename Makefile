@@ -43,7 +43,7 @@ bench: build ## run the benchmarks; prints ratios against peers
 
 .PHONY: bench-backup
 bench-backup: setup build ## measure backup, restore and WAL against pgBackRest, barman-cloud and pg_basebackup
-	@command -v pgbackrest barman-cloud-backup zstd >/dev/null || scripts/install pgbackrest barman-cli-cloud zstd
+	@{ command -v pgbackrest && command -v barman-cloud-backup && command -v zstd; } >/dev/null || scripts/install pgbackrest barman-cli-cloud zstd
 	@COVET_BIN=$(BIN) $(GO) test -run '^$$' -bench BenchmarkBackup -benchtime 1x -timeout 60m ./bench/backup | grep --line-buffered -E '^(bench|#|ok|FAIL|---|panic|    )'
 
 .PHONY: lint

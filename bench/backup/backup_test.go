@@ -94,8 +94,7 @@ func (a *arena) turn(t *tool) {
 	}
 	last := a.pg.One("SELECT pg_walfile_name(pg_switch_wal())")
 	for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		_, err := os.Stat(a.status(last + ".ready"))
-		if err != nil && a.pg.One("SELECT last_archived_wal >= $1 FROM pg_stat_archiver", last) == "true" {
+		if _, err := os.Stat(a.status(last + ".done")); err == nil { // what was archived last may be an earlier backup's history file
 			return
 		}
 		if time.Now().After(deadline) {

@@ -129,7 +129,7 @@ func (f *drillFlags) drill(ctx context.Context, c backup.Cluster, progress io.Wr
 		d.Point = plan.Reaches.Time
 	}
 	warn := func(err error) { _, _ = fmt.Fprintln(progress, "warning:", err) }
-	if err := guard(ctx, c, m.ID, warn, func() error { return f.recover(ctx, c, m, plan, target, s, d, f.progress(progress)) }); err != nil {
+	if _, err := guard(ctx, c, m.ID, 0, warn, func() error { return f.recover(ctx, c, m, plan, target, s, d, f.progress(progress)) }); err != nil {
 		return nil, err
 	}
 	d.Checks, err = pgctl.CheckServer(ctx, pgctl.CheckOptions{Socket: s.root, User: f.user, Queries: f.checks, Database: f.database})

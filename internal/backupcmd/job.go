@@ -34,6 +34,7 @@ type job struct {
 	saved   time.Time
 	stats   *restore.Stats
 	reached *reached
+	logKept time.Time // until when the log is kept that a server which isn't started yet needs
 }
 
 // work takes up the restore of a record, in a process of its own.
@@ -66,8 +67,16 @@ func (j *job) guarded(ctx context.Context) error {
 		return j.run(ctx) // whose steps may need no repository; one that does says why it fails
 	}
 	warn := func(err error) { _, _ = fmt.Fprintln(os.Stderr, "warning:", err) } // a worker's is its log
-	return guard(ctx, c, j.o.Backup, warn, func() error { return j.run(ctx) })
+	after := replayWithin
+	if j.f.starts() {
+		after = 0 // it is replayed when this ends
+	}
+	j.logKept, err = guard(ctx, c, j.o.Backup, after, warn, func() error { return j.run(ctx) })
+	return err
 }
+
+// replayWithin is how long the log is kept for a server that somebody starts after the restore.
+const replayWithin = 24 * time.Hour
 
 func (j *job) run(ctx context.Context) error {
 	j.o.PID, j.o.Host, j.o.Error = os.Getpid(), restore.ThisHost(), ""

@@ -113,6 +113,7 @@ type result struct {
 	InTheWay    []obstacle        `json:"in_the_way"`
 	Stats       *restore.Stats    `json:"stats,omitempty"`
 	Took        string            `json:"took,omitempty"`
+	LogKept     time.Time         `json:"log_kept_until,omitzero"`
 	Reached     *reached          `json:"reached,omitempty"`
 }
 
@@ -201,6 +202,7 @@ func (f *restoreFlags) runPlain(ctx context.Context, cmd *cobra.Command, c backu
 	if err := j.hold(ctx); err != nil {
 		return halfDone(fmt.Errorf("%w (covetctl restore resume %s, or the same command again, continues)", err, j.o.ID))
 	}
+	out.LogKept = j.logKept
 	out.ID, out.Stats, out.Reached, out.Took = j.o.ID, j.stats, j.reached, time.Since(began).Round(time.Millisecond).String()
 	return f.print(cmd.OutOrStdout(), out, out.table)
 }
@@ -439,6 +441,9 @@ func (r *result) table(w io.Writer) error {
 	}
 	if r.Stats != nil {
 		pairs = append(pairs, "copied", fmt.Sprintf("%s from %s fetched, %s kept", size(r.Stats.Written), size(r.Stats.Fetched), size(r.Stats.Kept)), "took", r.Took)
+	}
+	if !r.LogKept.IsZero() {
+		pairs = append(pairs, "start it", "by "+when(r.LogKept)+": until then the log that it replays does not expire")
 	}
 	if r.Reached != nil {
 		pairs = append(pairs, "recovered", fmt.Sprintf("to LSN %s (%s), now on timeline %d", r.Reached.LSN, r.Reached.Reason, r.Reached.Timeline))

@@ -266,7 +266,7 @@ func (f *restoreFlags) undump(ctx context.Context, errs io.Writer, c backup.Clus
 	r := f.logicalNote(out)
 	f.noteLogical(ctx, errs, r, nil)
 	warn := func(err error) { _, _ = fmt.Fprintln(errs, "warning:", err) }
-	err := guard(ctx, c.LogicalBackups(), out.Backup, warn, func() error { return j.Run(ctx) })
+	_, err := guard(ctx, c.LogicalBackups(), out.Backup, 0, warn, func() error { return j.Run(ctx) })
 	var left *pgdump.LeftError
 	switch {
 	case errors.As(err, &left):

@@ -96,6 +96,9 @@ func spare(all []Decision, locks []Lock) []Decision {
 	for i := range all {
 		for _, l := range locks {
 			why := "it is being restored on " + l.Host
+			if !l.Until.IsZero() {
+				why = fmt.Sprintf("a server restored from it on %s may need its log until %s", l.Host, l.Until.Format(time.RFC3339))
+			}
 			if l.Reads == all[i].Head.ID && !slices.Contains(all[i].Reason, why) {
 				all[i].Keep, all[i].Reason = true, append(all[i].Reason, why)
 			}
@@ -189,9 +192,11 @@ func (c Cluster) expirePacks(ctx context.Context, e *Expiry, keep []Head, now ti
 		return err
 	}
 	for _, l := range locks {
-		e.Waiting = append(e.Waiting, l.String())
+		if l.Until.IsZero() { // who only needs the log reads no packs
+			e.Waiting = append(e.Waiting, l.String())
+		}
 	}
-	if len(locks) > 0 {
+	if len(e.Waiting) > 0 {
 		return nil
 	}
 	if !dryRun {

@@ -28,12 +28,14 @@ type Lock struct {
 	Host    string    `json:"host"`
 	Boot    string    `json:"boot,omitempty"` // of the host: its kernel's boot ID
 	PID     int       `json:"pid"`
-	Renewed time.Time `json:"-"` // by the store's clock
+	Until   time.Time `json:"until,omitzero"` // it was read, and the log from it on is needed until then
+	Renewed time.Time `json:"-"`              // by the store's clock
 }
 
 // heldLock is the lock of a backup at work.
 type heldLock struct {
 	c       Cluster
+	what    Lock
 	key     string
 	text    []byte
 	cancel  context.CancelFunc
@@ -45,7 +47,10 @@ type heldLock struct {
 
 // String says who it is.
 func (l Lock) String() string {
-	if l.Reads != "" {
+	switch {
+	case !l.Until.IsZero():
+		return fmt.Sprintf("a server restored from %s on %s, which may need the log until %s", l.Reads, l.Host, l.Until.Format(time.RFC3339))
+	case l.Reads != "":
 		return fmt.Sprintf("a restore of %s on %s", l.Reads, l.Host)
 	}
 	return fmt.Sprintf("%s on %s", l.ID, l.Host)
@@ -61,17 +66,38 @@ func bootID() string {
 // have begun to write.
 func (l Lock) ended() bool {
 	host, err := os.Hostname()
-	return err == nil && l.Reads != "" && l.Boot != "" && l.Host == host && l.Boot == bootID() && errors.Is(syscall.Kill(l.PID, 0), syscall.ESRCH)
+	return err == nil && l.Reads != "" && l.Until.IsZero() && l.Boot != "" && l.Host == host && l.Boot == bootID() && errors.Is(syscall.Kill(l.PID, 0), syscall.ESRCH)
 }
 
-// Reading announces that a backup is read, so that it does not expire meanwhile with its packs and the log from it on. release ends
-// that; where it isn't called, as when the reader dies, the announcement ends by itself: at once for whoever looks from the same machine.
-func (c Cluster) Reading(ctx context.Context, id string) (release func(context.Context) error, err error) {
+// Reading is a backup that is read.
+type Reading struct{ lock *heldLock }
+
+// Read announces that a backup is read, so that it does not expire meanwhile with its packs and the log from it on. End or Leave end
+// that; where neither is called, as when the reader dies, the announcement ends by itself: at once for whoever looks from the same machine.
+func (c Cluster) Read(ctx context.Context, id string) (*Reading, error) {
 	l, err := c.announce(ctx, Lock{ID: newID(time.Now()), Reads: id})
 	if err != nil {
 		return nil, err
 	}
-	return l.release, nil
+	return &Reading{l}, nil
+}
+
+// End ends the announcement.
+func (r *Reading) End(ctx context.Context) error { return r.lock.release(ctx) }
+
+// Leave ends it where the backup was read and the log from it on is still to be replayed: the backup and that log are kept until then.
+func (r *Reading) Leave(ctx context.Context, until time.Time) error {
+	l := r.lock
+	l.cancel()
+	<-l.done
+	l.what.Until = until.UTC().Truncate(time.Second)
+	text, err := json.Marshal(l.what)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer stop()
+	return l.c.Store.Put(ctx, l.key, bytes.NewReader(text), PutOptions{})
 }
 
 // lock announces a backup and keeps announcing it until it is released.
@@ -89,7 +115,7 @@ func (c Cluster) announce(ctx context.Context, what Lock) (*heldLock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock the repository: %w", err)
 	}
-	l := &heldLock{c: c, key: c.key("locks", what.ID), text: text, done: make(chan struct{}), renewed: time.Now()}
+	l := &heldLock{c: c, what: what, key: c.key("locks", what.ID), text: text, done: make(chan struct{}), renewed: time.Now()}
 	if err := c.Store.Put(ctx, l.key, bytes.NewReader(text), PutOptions{}); err != nil {
 		return nil, fmt.Errorf("lock the repository: %w", err)
 	}
@@ -138,29 +164,27 @@ func (l *heldLock) release(ctx context.Context) error {
 	return l.c.Store.Delete(ctx, l.key)
 }
 
-// dropDeadLocks removes the locks of backups that died.
+// dropDeadLocks removes the locks of those that died, and of what is over.
 func (c Cluster) dropDeadLocks(ctx context.Context, e *Expiry, now time.Time) error {
-	var dead []string
-	for o, err := range c.Store.List(ctx, c.key("locks")+"/") {
-		if err != nil {
-			return err
-		}
-		if now.Sub(o.Modified) > lockExpiry {
-			dead = append(dead, o.Key)
-		}
+	_, dead, err := c.sortLocks(ctx, now)
+	if err != nil {
+		return err
 	}
 	return c.remove(ctx, e, dead)
 }
 
-// Locks lists the backups at work and those that are read. now is the present time: older locks are dead and left out.
+// Locks lists the backups at work, those that are read, and those whose log is still needed. now is the present time: older locks
+// are dead and left out.
 func (c Cluster) Locks(ctx context.Context, now time.Time) ([]Lock, error) {
-	var locks []Lock
+	locks, _, err := c.sortLocks(ctx, now)
+	return locks, err
+}
+
+// sortLocks tells the locks that hold from those, by key, that are over for everybody.
+func (c Cluster) sortLocks(ctx context.Context, now time.Time) (locks []Lock, dead []string, err error) {
 	for o, err := range c.Store.List(ctx, c.key("locks")+"/") {
 		if err != nil {
-			return nil, err
-		}
-		if now.Sub(o.Modified) > lockExpiry {
-			continue
+			return nil, nil, err
 		}
 		l, err := readJSON[Lock](ctx, c.Store, o.Key)
 		switch {
@@ -169,11 +193,15 @@ func (c Cluster) Locks(ctx context.Context, now time.Time) ([]Lock, error) {
 		case errors.Is(err, ErrDamaged): // whatever it says, somebody renews it
 			l = Lock{ID: path.Base(o.Key)}
 		case err != nil:
-			return nil, err
+			return nil, nil, err
 		}
-		if l.Renewed = o.Modified; !l.ended() {
+		l.Renewed = o.Modified
+		switch over := now.Sub(o.Modified) > lockExpiry; {
+		case l.Until.IsZero() && over, !l.Until.IsZero() && now.After(l.Until):
+			dead = append(dead, o.Key)
+		case !l.ended():
 			locks = append(locks, l)
 		}
 	}
-	return locks, nil
+	return locks, dead, nil
 }

@@ -411,7 +411,7 @@ func TestExpireSparesWhatIsRead(t *testing.T) {
 	src.time = src.time.Add(time.Hour)
 	runBackup(t, r, src)
 	c := r.Cluster("orders", testSystem)
-	release, err := c.Reading(t.Context(), old.ID)
+	reading, err := c.Read(t.Context(), old.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -429,7 +429,7 @@ func TestExpireSparesWhatIsRead(t *testing.T) {
 		t.Errorf("while it is read: gone %v, %+v", gone, e)
 	}
 	equalFiles(t, readBack(t, r, old.ID), src.files)
-	if err := release(t.Context()); err != nil {
+	if err := reading.End(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	died := exec.Command("true") // whose process is no more
@@ -442,6 +442,47 @@ func TestExpireSparesWhatIsRead(t *testing.T) {
 	}
 	if gone, e := removed(); !gone || len(e.Waiting) != 0 {
 		t.Errorf("afterwards: gone %v, %+v", gone, e)
+	}
+}
+
+// Where a backup was read and its log is still to be replayed, both stay until then; packs that nobody needs don't.
+func TestExpireKeepsTheLogThatIsStillToBeReplayed(t *testing.T) {
+	t.Parallel()
+	r := openRepository(t)
+	src, _ := secretSource()
+	old := runBackup(t, r, src)
+	src.time = src.time.Add(time.Hour)
+	runBackup(t, r, src)
+	c := r.Cluster("orders", testSystem)
+	reading, err := c.Read(t.Context(), old.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	until := time.Now().Add(24 * time.Hour)
+	if err := reading.Leave(t.Context(), until); err != nil {
+		t.Fatal(err)
+	}
+	dead := "orders/" + testSystem.String() + "/packs/dead-0001"
+	if err := r.Store.Put(t.Context(), dead, strings.NewReader("x"), backup.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for at, kept := range map[time.Duration]bool{0: true, 23 * time.Hour: true, 25 * time.Hour: false} {
+		e, err := c.Expire(t.Context(), backup.Policy{Count: 1}, time.Now().Add(at), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := e.Decisions[0]; d.Keep != kept || kept != strings.Contains(strings.Join(d.Reason, ""), "may need its log until "+until.UTC().Format(time.RFC3339)) {
+			t.Errorf("after %s: %+v", at, d)
+		}
+		if !slices.Contains(e.Packs, "dead-0001") || len(e.Waiting) > 0 {
+			t.Errorf("after %s the packs wait: %+v", at, e)
+		}
+	}
+	if _, err := c.Expire(t.Context(), backup.Policy{Count: 1}, time.Now().Add(25*time.Hour), false); err != nil {
+		t.Fatal(err)
+	}
+	if locks, err := c.Locks(t.Context(), time.Now()); err != nil || len(locks) > 0 {
+		t.Errorf("left: %v %v", locks, err)
 	}
 }
 

@@ -82,6 +82,33 @@ func treeSize(b *testing.B, dir string) (size int64) {
 	return size
 }
 
+// firstData is how much must have come to where a tool stores a backup for it to be content: more than locks and labels.
+const firstData = 100 << 10
+
+// watchFirst looks, until it is called, at how much is below a folder, and returns the seconds after which there was content.
+func watchFirst(b *testing.B, dir string) (stop func() float64) {
+	began, before := time.Now(), treeSize(b, dir)
+	done, first := make(chan struct{}), make(chan float64)
+	go func() {
+		took := 0.0
+		for {
+			if took == 0 && treeSize(b, dir) > before+firstData {
+				took = time.Since(began).Seconds()
+			}
+			select {
+			case <-done:
+				first <- took
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}()
+	return func() float64 {
+		close(done)
+		return <-first
+	}
+}
+
 // copyFile puts a program where the unprivileged user can run it.
 func copyFile(b *testing.B, from, to string) {
 	b.Helper()

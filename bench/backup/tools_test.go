@@ -26,6 +26,7 @@ type tool struct {
 	baseOnly      bool   // it archives as another, for which that is measured
 	out           bool   // failed, and left out from then on
 	stored        int64
+	first         float64 // s until the full backup's first content was stored
 	results       map[string]result
 	perPush, perG []float64
 }
@@ -167,10 +168,15 @@ func (a *arena) write(name, text string) string {
 
 func (a *arena) storedBy(t *tool) int64 {
 	a.b.Helper()
+	return treeSize(a.b, a.place(t))
+}
+
+// place is the folder below which a tool's backups are in the end.
+func (a *arena) place(t *tool) string {
 	if t.bucket == "" {
-		return treeSize(a.b, filepath.Join(a.dir, "basebackup"))
+		return filepath.Join(a.dir, "basebackup")
 	}
-	return treeSize(a.b, a.s3.Path(t.bucket, ""))
+	return a.s3.Path(t.bucket, "")
 }
 
 // command prepares one of a tool's commands.

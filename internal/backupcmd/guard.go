@@ -2,7 +2,7 @@ package backupcmd
 
 import (
 	"context"
-		"fmt"
+	"fmt"
 	"time"
 
 	"github.com/covetpy/covet/ops/backup"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/covetpy/covet/ops/backup"
@@ -71,8 +72,25 @@ func (j *job) guarded(ctx context.Context) error {
 	if j.f.starts() {
 		after = 0 // it is replayed when this ends
 	}
-	j.logKept, err = guard(ctx, c, j.o.Backup, after, warn, func() error { return j.run(ctx) })
+	j.logKept, err = guard(ctx, c, j.o.Backup, after, warn, func() error {
+		if err := j.stillStored(ctx, c); err != nil {
+			return j.fail(j.o.Current(), err)
+		}
+		return j.run(ctx)
+	})
 	return err
+}
+
+// stillStored fails where the backup has expired between the plan and its announcement: before a service is stopped for it.
+func (j *job) stillStored(ctx context.Context, c backup.Cluster) error {
+	if j.o.Step(stepCopy).State == restore.Done {
+		return nil
+	}
+	heads, err := c.Backups(ctx)
+	if err != nil || slices.ContainsFunc(heads, func(h backup.Head) bool { return h.ID == j.o.Backup }) {
+		return nil // what can't be listed may be readable still: the copy finds out
+	}
+	return fmt.Errorf("backup %s has expired since this was planned; nothing was touched: plan it again", j.o.Backup)
 }
 
 // replayWithin is how long the log is kept for a server that somebody starts after the restore.

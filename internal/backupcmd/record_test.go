@@ -62,6 +62,7 @@ func (s *scene) records(t *testing.T) {
 	// Another person, whose home knows nothing of it, goes on from what lies beside the directory.
 	other := *b
 	other.env = append(append([]string{}, b.env...), "XDG_STATE_HOME="+pgtest.Dir(t))
+	s.expired(t, &other, dir, o)
 	if out := other.run("restore", "resume", "--to", dir); !strings.Contains(out, "done") {
 		t.Errorf("resume: %s", out)
 	}
@@ -73,6 +74,26 @@ func (s *scene) records(t *testing.T) {
 	if _, errs, code := other.try("restore", "resume", o.ID); code != 1 || !strings.Contains(errs, "finished") {
 		t.Errorf("once more: exit %d, %s", code, errs)
 	}
+}
+
+// expired: a backup that has expired between the plan of a restore and its beginning is missed before anything is touched.
+func (s *scene) expired(t *testing.T, b *bench, dir string, o *restore.Operation) {
+	t.Helper()
+	beside := dir + ".covet-restore.json"
+	record, err := os.ReadFile(beside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(text string) {
+		if err := os.WriteFile(beside, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(strings.ReplaceAll(string(record), o.Backup, "20260101T000000Z-gone"))
+	if _, errs, code := b.try("restore", "resume", "--to", dir); code == 0 || !strings.Contains(errs, "20260101T000000Z-gone has expired since this was planned; nothing was touched") {
+		t.Errorf("exit %d, %s", code, errs)
+	}
+	write(string(record))
 }
 
 // sameAgain: the same command goes on with what it had decided, and --delta begins anew.

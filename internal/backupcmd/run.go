@@ -94,7 +94,7 @@ func (f *runFlags) run(cmd *cobra.Command) (err error) {
 	if strings.ContainsFunc(f.label, unicode.IsControl) {
 		return usage(fmt.Errorf("--label %q: write it in one line", f.label))
 	}
-	debug.SetGCPercent(25) // nearly all of it is buffers that are used again and again: collecting costs nothing
+	debug.SetGCPercent(10) // nearly all of it is buffers that are used again and again: collecting costs nothing
 	debug.SetMemoryLimit(backupHeap)
 	ctx := cmd.Context()
 	repo, err := f.open(ctx)

@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -69,7 +68,7 @@ type Store struct {
 	o      Options
 	https  bool
 	digest atomic.Bool // the server has demanded an MD5 of what is uploaded
-	parts  sync.Pool   // buffers of partSize, of uploads that have ended well
+	parts  chan []byte // buffers of partSize, of uploads that have ended well: in a sync.Pool they would not outlive two collections
 }
 
 // Open returns the store on a bucket. Nothing is asked of the server yet.
@@ -110,7 +109,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 			so.UsePathStyle = !o.VirtualHost
 		}
 	})
-	return &Store{client: client, o: o, https: !strings.HasPrefix(o.Endpoint, "http://")}, nil
+	return &Store{client: client, o: o, parts: make(chan []byte, partsKept), https: !strings.HasPrefix(o.Endpoint, "http://")}, nil
 }
 
 // loadOptions are the settings of the SDK. Checksums that S3-compatible servers may not know are sent only where the

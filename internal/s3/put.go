@@ -24,6 +24,7 @@ import (
 const (
 	partSize      = 5 << 20
 	partsInFlight = 2
+	partsKept     = partsInFlight + 1
 )
 
 // nonceKey is the metadata that tells our own write from another's when an answer was lost and the retry finds the key
@@ -43,8 +44,10 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, o backup.PutOp
 		return fmt.Errorf("put %s: %w", s.where(key), explain(err))
 	}
 	for len(p.free) > 0 { // of a failed one, a request may still be reading
-		b := <-p.free
-		s.parts.Put(&b)
+		select {
+		case s.parts <- <-p.free:
+		default: // as many are kept as one upload needs
+		}
 	}
 	return nil
 }
@@ -78,10 +81,12 @@ func (p *put) fill(r io.Reader) (part []byte, last bool, err error) {
 func (p *put) buffer() []byte {
 	if p.made <= partsInFlight {
 		p.made++
-		if b, ok := p.Store.parts.Get().(*[]byte); ok {
-			return *b
+		select {
+		case b := <-p.Store.parts:
+			return b
+		default:
+			return make([]byte, 0, partSize)
 		}
-		return make([]byte, 0, partSize)
 	}
 	return <-p.free
 }

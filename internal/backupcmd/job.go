@@ -86,11 +86,11 @@ func (j *job) stillStored(ctx context.Context, c backup.Cluster) error {
 	if j.o.Step(stepCopy).State == restore.Done {
 		return nil
 	}
-	heads, err := c.Backups(ctx)
-	if err != nil || slices.ContainsFunc(heads, func(h backup.Head) bool { return h.ID == j.o.Backup }) {
-		return nil // what can't be listed may be readable still: the copy finds out
+	heads, err := c.Backups(ctx) // what can't be listed may be readable still: the copy finds out
+	if err == nil && !slices.ContainsFunc(heads, func(h backup.Head) bool { return h.ID == j.o.Backup }) {
+		return fmt.Errorf("backup %s has expired since this was planned; nothing was touched: plan it again", j.o.Backup)
 	}
-	return fmt.Errorf("backup %s has expired since this was planned; nothing was touched: plan it again", j.o.Backup)
+	return nil
 }
 
 // replayWithin is how long the log is kept for a server that somebody starts after the restore.

@@ -402,19 +402,26 @@ func TestExpireBesideABackup(t *testing.T) {
 	equalFiles(t, readBack(t, r, h.ID), src.files)
 }
 
-// A backup that is being read does not expire, nor does the log that it needs; once the reader has ended it does.
-func TestExpireSparesWhatIsRead(t *testing.T) {
-	t.Parallel()
+// readOlder makes two backups, of which the older one is being read.
+func readOlder(t *testing.T) (backup.Repository, *fakeSource, backup.Head, *backup.Reading) {
+	t.Helper()
 	r := openRepository(t)
 	src, _ := secretSource()
 	old := runBackup(t, r, src)
 	src.time = src.time.Add(time.Hour)
 	runBackup(t, r, src)
-	c := r.Cluster("orders", testSystem)
-	reading, err := c.Read(t.Context(), old.ID)
+	reading, err := r.Cluster("orders", testSystem).Read(t.Context(), old.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return r, src, old, reading
+}
+
+// A backup that is being read does not expire, nor does the log that it needs; once the reader has ended it does.
+func TestExpireSparesWhatIsRead(t *testing.T) {
+	t.Parallel()
+	r, src, old, reading := readOlder(t)
+	c := r.Cluster("orders", testSystem)
 	removed := func() (gone bool, e *backup.Expiry) {
 		t.Helper()
 		e, err := c.Expire(t.Context(), backup.Policy{Count: 1}, time.Now(), false)
@@ -448,16 +455,8 @@ func TestExpireSparesWhatIsRead(t *testing.T) {
 // Where a backup was read and its log is still to be replayed, both stay until then; packs that nobody needs don't.
 func TestExpireKeepsTheLogThatIsStillToBeReplayed(t *testing.T) {
 	t.Parallel()
-	r := openRepository(t)
-	src, _ := secretSource()
-	old := runBackup(t, r, src)
-	src.time = src.time.Add(time.Hour)
-	runBackup(t, r, src)
+	r, _, _, reading := readOlder(t)
 	c := r.Cluster("orders", testSystem)
-	reading, err := c.Read(t.Context(), old.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
 	until := time.Now().Add(24 * time.Hour)
 	if err := reading.Leave(t.Context(), until); err != nil {
 		t.Fatal(err)

@@ -33,6 +33,7 @@ func (h *hand) relabel(ctx context.Context) error {
 	if err := h.mayRelabel(ctx, o); err != nil {
 		return err
 	}
+	lacking := h.sight.lacking(o)
 	if err := h.hold(ctx); err != nil {
 		return err
 	}
@@ -51,7 +52,7 @@ func (h *hand) relabel(ctx context.Context) error {
 	if err := h.labelTemplate(ctx); err != nil {
 		return err
 	}
-	return h.seenLabelled(ctx)
+	return h.seenLabelled(ctx, lacking)
 }
 
 // mayRelabel tries whether the caller may do all of it: half of it would restart the pods.
@@ -147,7 +148,7 @@ func objectOrNone(o object, ok bool) map[string]any {
 // seenLabelled waits until the watch tells of the label on every pod, and until the cluster's controllers have seen it: what fills
 // the EndpointSlices learns of pods and of Services on different ways, and a Service that is closed to a label which it has not seen
 // on any pod would be left with nothing.
-func (h *hand) seenLabelled(ctx context.Context) error {
+func (h *hand) seenLabelled(ctx context.Context, lacking map[string]int64) error {
 	return h.sight.stage.until(ctx, "the pods to show their label", func() bool {
 		for _, p := range h.sight.stage.pods.all() {
 			if p.slot == "" && !p.deleting {
@@ -155,18 +156,36 @@ func (h *hand) seenLabelled(ctx context.Context) error {
 			}
 		}
 		o, ok := h.sight.stage.deployment(primary)
-		return ok && !slices.ContainsFunc(h.sight.setsOf(o), func(set object) bool { return !fullyLabelled(set) })
+		return ok && !slices.ContainsFunc(h.sight.setsOf(o), func(set object) bool {
+			n := unlabelled(set)
+			return n < 0 || n > lacking[set.GetName()]
+		})
 	})
 }
 
-// fullyLabelled reports whether the controllers see on each of a ReplicaSet's pods all the labels of its template. They share one
-// view of the pods: what counts these also fills the EndpointSlices.
-func fullyLabelled(set object) bool {
+// lacking is how many pods of each ReplicaSet that is to be labelled lack a label of its template already, because somebody has taken
+// it from them: they will go on to.
+func (g *sight) lacking(o object) map[string]int64 {
+	out := map[string]int64{}
+	for _, set := range g.setsOf(o) {
+		if templateOf(set).labels()[labelSlot] == "" {
+			out[set.GetName()] = max(unlabelled(set), 0)
+		}
+	}
+	return out
+}
+
+// unlabelled is on how many of a ReplicaSet's pods the controllers miss a label of its template; -1 where they have not looked at the
+// template yet. They share one view of the pods: what counts these also fills the EndpointSlices.
+func unlabelled(set object) int64 {
 	status := func(field string) int64 {
 		n, _, _ := unstructured.NestedInt64(set.Object, "status", field)
 		return n
 	}
-	return status("observedGeneration") >= set.GetGeneration() && status("fullyLabeledReplicas") == status("replicas")
+	if status("observedGeneration") < set.GetGeneration() {
+		return -1
+	}
+	return status("replicas") - status("fullyLabeledReplicas")
 }
 
 // until waits for what is watched to be as wanted.

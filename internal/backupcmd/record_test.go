@@ -63,7 +63,7 @@ func (s *scene) records(t *testing.T) {
 	other := *b
 	other.env = append(append([]string{}, b.env...), "XDG_STATE_HOME="+pgtest.Dir(t))
 	s.expired(t, &other, dir, o)
-	if out := other.run("restore", "resume", "--to", dir); !strings.Contains(out, "done") {
+	if out := other.run("restore", "resume", "--to", dir); !strings.Contains(out, "done") || !strings.Contains(out, "start PostgreSQL in "+dir+" by ") {
 		t.Errorf("resume: %s", out)
 	}
 	pg := pgtest.At(t, dir)

@@ -204,16 +204,24 @@ func showRestore(cmd *cobra.Command, out *output, r records, args []string, foll
 	return nil
 }
 
+// nextOf is what a person has to do about a restore; empty: nothing.
+func nextOf(o *restore.Operation, now time.Time) string {
+	by := o.Ended.Add(replayWithin)
+	switch {
+	case !o.Finished() && !o.Running():
+		return fmt.Sprintf("%s covetctl restore resume %s goes on, covetctl restore abandon %s gives it up", left(o), o.ID, o.ID)
+	case o.Finished() && !o.Dropped && o.Step(stepConfigure).State == restore.Done && o.Step(stepRecover).State == "" && now.Before(by):
+		return fmt.Sprintf("start PostgreSQL in %s by %s: until then the log that it replays does not expire (where whoever restored may write to the repository)", o.Dir, when(by))
+	}
+	return ""
+}
+
 func printOperation(w io.Writer, o *restore.Operation) error {
 	place := o.Dir
 	if o.Elsewhere() {
 		place = o.Host + ":" + o.Dir
 	}
-	next := ""
-	if !o.Finished() && !o.Running() {
-		next = fmt.Sprintf("%s covetctl restore resume %s goes on, covetctl restore abandon %s gives it up", left(o), o.ID, o.ID)
-	}
-	if err := fields(w, "restore", o.ID, "state", o.Describe(), "next", next, "service", o.Service, "place", place, "target", o.Target, "backup", o.Backup, "loses", o.Loss.String(), "release", o.Release, "by", o.By, "began", when(o.Began), "ended", when(o.Ended)); err != nil {
+	if err := fields(w, "restore", o.ID, "state", o.Describe(), "next", nextOf(o, time.Now()), "service", o.Service, "place", place, "target", o.Target, "backup", o.Backup, "loses", o.Loss.String(), "release", o.Release, "by", o.By, "began", when(o.Began), "ended", when(o.Ended)); err != nil {
 		return err
 	}
 	var lines [][]string

@@ -219,7 +219,11 @@ func (a *arena) ones(t *tool, names []string) {
 	for _, name := range names {
 		path := filepath.Join("pg_wal", name)
 		if t.fetch != "" {
-			if r, ok := t.time(a, strings.NewReplacer("%f", name, "%p", filepath.Join(a.dir, "fetched")).Replace(t.fetch)); ok {
+			fetched := filepath.Join(a.dir, "fetched")
+			if err := os.RemoveAll(fetched); err != nil { // as PostgreSQL does before it asks
+				a.b.Fatal(err)
+			}
+			if r, ok := t.time(a, strings.NewReplacer("%f", name, "%p", fetched).Replace(t.fetch)); ok {
 				t.perG = append(t.perG, r.wall)
 			}
 		}

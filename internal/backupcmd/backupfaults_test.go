@@ -9,30 +9,10 @@ import (
 	"testing"
 
 	"github.com/covetpy/covet/ops/backup"
+	disktest "github.com/covetpy/covet/test/disk"
 	pgtest "github.com/covetpy/covet/test/pg"
 	s3test "github.com/covetpy/covet/test/s3"
 )
-
-// smallDisk mounts one that ends with the test.
-func smallDisk(t *testing.T, size string) string {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("only root can mount a small disk")
-	}
-	disk := filepath.Join(pgtest.Dir(t), "disk")
-	if err := os.Mkdir(disk, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size="+size+",mode=0777"); err != nil {
-		t.Skipf("no disk can be mounted here: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(disk, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return disk
-}
 
 // fill takes what a disk has left, until its file is removed.
 func fill(t *testing.T, disk string) (file string) {
@@ -120,7 +100,7 @@ func holds(t *testing.T, b *bench, pg *pgtest.Cluster, h backup.Head) {
 }
 
 func fullDisk(t *testing.T, b *bench, pg *pgtest.Cluster, args []string) {
-	disk := smallDisk(t, "256m")
+	disk := disktest.Small(t, "256m")
 	b.repo = "file://" + disk + "/repo"
 	b.env = append(append([]string{}, b.env...), "COVET_REPO="+b.repo)
 	var first, second backup.Head

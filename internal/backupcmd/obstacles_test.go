@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	disktest "github.com/covetpy/covet/test/disk"
 	pgtest "github.com/covetpy/covet/test/pg"
 )
 
@@ -99,18 +100,7 @@ func (o *obstacles) version(t *testing.T) {
 }
 
 func (o *obstacles) space(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("a small file system can be mounted by root only")
-	}
-	small := pgtest.Dir(t)
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=8M,mode=0777", "tmpfs", small).CombinedOutput(); err != nil {
-		t.Skipf("no file system can be mounted here: %v %s", err, out)
-	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("umount", small).CombinedOutput(); err != nil {
-			t.Errorf("%v %s", err, out)
-		}
-	})
+	small := disktest.Small(t, "8m")
 	stands(t, o.try, filepath.Join(small, "data"), nil, "disk space", "is free", "restore elsewhere")
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/covetpy/covet/ops/backup"
+	disktest "github.com/covetpy/covet/test/disk"
 	pgtest "github.com/covetpy/covet/test/pg"
 	s3test "github.com/covetpy/covet/test/s3"
 )
@@ -114,7 +115,7 @@ func (b *bench) killedPush(t *testing.T, path string) int {
 // repository is back everything goes on by itself.
 func TestSpoolOnAFullDisk(t *testing.T) {
 	t.Parallel()
-	disk := smallDisk(t, "12m")
+	disk := disktest.Small(t, "12m")
 	b, srv := newBench(t, "file"), s3test.Start(t)
 	var away atomic.Bool
 	proxy := s3test.StartProxy(t, srv, func(int64, *http.Request) s3test.Fault {

@@ -232,7 +232,7 @@ func (w *copier) createOne(f *backup.File) error {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(file.Truncate(f.Size), file.Chmod(f.Mode), file.Close()); err != nil {
+		if err := errors.Join(file.Truncate(f.Size), reserve(file, f.Size), file.Chmod(f.Mode), file.Close()); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/covetpy/covet/internal/file"
 	"github.com/covetpy/covet/ops/backup"
 	"github.com/covetpy/covet/ops/restore"
+	disktest "github.com/covetpy/covet/test/disk"
 )
 
 const system backup.SystemID = 7000000000000000001
@@ -166,6 +168,21 @@ func TestCopyMendsWhatDiffers(t *testing.T) {
 }
 
 // A data directory and a tablespace that are symbolic links are put right where they lead to.
+func TestCopySeesAFullDiskBeforeItFetches(t *testing.T) {
+	t.Parallel()
+	c, s := backedUp(t)
+	c.Dir = filepath.Join(disktest.Small(t, "2m"), "data")
+	stats, err := c.Run(t.Context())
+	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "base/big") || stats.Fetched > 0 {
+		t.Fatalf("%v, after %d bytes were fetched", err, stats.Fetched)
+	}
+	c.Dir, c.Existing = filepath.Join(disktest.Small(t, "8m"), "data"), true
+	if _, err := c.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, c, s)
+}
+
 func TestCopyThroughLinks(t *testing.T) {
 	t.Parallel()
 	c, _ := backedUp(t)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 
 	"github.com/covetpy/covet/ops/backup"
@@ -180,49 +179,4 @@ func (w *copier) absent(run []need, fw *fileWriter, raw *[]byte) ([]need, error)
 		out = append(out, n)
 	}
 	return out, nil
-}
-
-// fileWriter keeps the file that was used last open.
-type fileWriter struct {
-	w    *copier
-	file int32
-	f    *os.File
-}
-
-func (fw *fileWriter) open(file int32) error {
-	if fw.f != nil && fw.file == file {
-		return nil
-	}
-	if err := fw.close(); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(fw.w.path(&fw.w.Manifest.Items[file]), os.O_RDWR, 0)
-	fw.f, fw.file = f, file
-	return err
-}
-
-func (fw *fileWriter) close() error {
-	if fw.f == nil {
-		return nil
-	}
-	f := fw.f
-	fw.f = nil
-	return f.Close()
-}
-
-func (fw *fileWriter) write(p piece, b []byte) error {
-	if err := fw.open(p.file); err != nil {
-		return err
-	}
-	_, err := fw.f.WriteAt(b, p.at)
-	fw.w.written.Add(int64(len(b)))
-	return err
-}
-
-func (fw *fileWriter) read(p piece, b []byte) error {
-	if err := fw.open(p.file); err != nil {
-		return err
-	}
-	_, err := io.ReadFull(io.NewSectionReader(fw.f, p.at, int64(len(b))), b)
-	return err
 }

@@ -9,28 +9,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
-)
 
-// smallDisk is a file system of its own with the size given.
-func smallDisk(t *testing.T, size string) string {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("skipped: mounting a small file system needs root")
-	}
-	dir, err := os.MkdirTemp("", "covet-e2e-disk-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
-		t.Skipf("skipped: a tmpfs cannot be mounted here: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := errors.Join(syscall.Unmount(dir, 0), os.Remove(dir)); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
+	disktest "github.com/covetpy/covet/test/disk"
+)
 
 // fill writes until nothing more fits, and returns how to free it again.
 func fill(t *testing.T, dir string) (free func()) {
@@ -58,7 +39,7 @@ func fill(t *testing.T, dir string) (free func()) {
 
 func TestCovetdDoesNotStartOnAFullDisk(t *testing.T) {
 	t.Parallel()
-	dir := smallDisk(t, "1m")
+	dir := disktest.Small(t, "1m")
 	free := fill(t, dir)
 	p := placeAt(t, dir, "APP_COMMAND="+built.shop, "APP_WORKERS=1")
 	p.start()
@@ -77,7 +58,7 @@ func TestCovetdDoesNotStartOnAFullDisk(t *testing.T) {
 // A disk that fills up halfway stops the rollout where it is, and nothing else.
 func TestADiskThatFillsUpStopsTheRolloutAndNotTheTraffic(t *testing.T) {
 	t.Parallel()
-	p := placeAt(t, smallDisk(t, "2m"), "APP_COMMAND="+built.shop, "APP_VERSION=v1.0.0", "APP_WORKERS=2", "APP_ENV=SHOP_VERSION=v1.0.0")
+	p := placeAt(t, disktest.Small(t, "2m"), "APP_COMMAND="+built.shop, "APP_VERSION=v1.0.0", "APP_WORKERS=2", "APP_ENV=SHOP_VERSION=v1.0.0")
 	p.start()
 	p.awaitReady()
 	p.shop("v1.1.0", 2)

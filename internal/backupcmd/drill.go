@@ -43,7 +43,7 @@ the repository; --list shows the earlier ones. The scratch server never archives
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return failed(f.run(cmd)) },
 	}
-	f.repoFlags.add(cmd)
+	f.repoFlags.addPatient(cmd)
 	f.addSystem(cmd)
 	f.output.add(cmd)
 	f.targetFlags.add(cmd)

@@ -16,6 +16,7 @@ import (
 func environmentFlags() *repoFlags {
 	f := &repoFlags{}
 	f.add(&cobra.Command{})
+	f.notices = nil // nobody waits
 	return f
 }
 

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,13 +30,28 @@ type repoFlags struct {
 	sse, kmsKey                string
 	virtualHost                bool
 	attempts                   int
+	timeout                    time.Duration
+	notices                    func() io.Writer // where it is told that a server doesn't answer; nil: nowhere
 	system                     string
 	databaseURL                string
 	keys                       agekeys.Options
 }
 
+// How often a request to the S3 server is tried: for about a quarter of a minute, and for a minute and a half by a job that
+// would have to begin again.
+const (
+	attempts        = 10
+	patientAttempts = 30
+)
+
 // add defines the flags that every command has.
-func (f *repoFlags) add(cmd *cobra.Command) {
+func (f *repoFlags) add(cmd *cobra.Command) { f.addTrying(cmd, attempts) }
+
+// addPatient is add for a long job.
+func (f *repoFlags) addPatient(cmd *cobra.Command) { f.addTrying(cmd, patientAttempts) }
+
+func (f *repoFlags) addTrying(cmd *cobra.Command, attempts int) {
+	f.notices = cmd.ErrOrStderr
 	fs := cmd.Flags()
 	fs.StringVar(&f.repo, "repo", cmp.Or(os.Getenv("COVET_REPO"), defaultRepo), "repository: file:///DIR or s3://BUCKET/PREFIX (COVET_REPO)")
 	fs.StringVar(&f.service, "service", cmp.Or(os.Getenv("COVET_SERVICE"), "default"), "service that the database belongs to (COVET_SERVICE)")
@@ -43,7 +60,8 @@ func (f *repoFlags) add(cmd *cobra.Command) {
 	fs.StringVar(&f.caFile, "s3-ca-file", os.Getenv("COVET_S3_CA_FILE"), "PEM file of authorities to trust instead of the system's (COVET_S3_CA_FILE)")
 	fs.StringVar(&f.sse, "s3-sse", os.Getenv("COVET_S3_SSE"), "encryption by the S3 server: AES256 or aws:kms (COVET_S3_SSE)")
 	fs.StringVar(&f.kmsKey, "s3-kms-key", os.Getenv("COVET_S3_KMS_KEY"), "key for aws:kms; default the bucket's (COVET_S3_KMS_KEY)")
-	fs.IntVar(&f.attempts, "s3-attempts", 10, "how often one request to the S3 server is tried, with pauses up to 5 s")
+	fs.IntVar(&f.attempts, "s3-attempts", attempts, "how often one request to the S3 server is tried, with pauses up to 5 s")
+	fs.DurationVar(&f.timeout, "s3-timeout", s3.DefaultTimeout, "how long the S3 server may be silent before a request is tried again")
 	fs.BoolVar(&f.virtualHost, "s3-virtual-host", os.Getenv("COVET_S3_VIRTUAL_HOST") == "true", "put the bucket into the endpoint's host name (COVET_S3_VIRTUAL_HOST)")
 	f.addKeys(fs)
 }
@@ -69,6 +87,9 @@ func (f *repoFlags) open(ctx context.Context) (backup.Repository, error) {
 	if err := backup.CheckService(f.service); err != nil {
 		return r, usage(err)
 	}
+	if f.timeout < time.Second {
+		return r, usage(fmt.Errorf("--s3-timeout %v: a server may take a second", f.timeout))
+	}
 	keys, err := f.openKeys()
 	if err != nil {
 		return r, usage(err)
@@ -86,6 +107,7 @@ func (f *repoFlags) open(ctx context.Context) (backup.Repository, error) {
 		r.Store, err = s3.Open(ctx, s3.Options{
 			Bucket: u.Host, Prefix: strings.Trim(u.Path, "/"), Endpoint: f.endpoint, Region: f.region, CAFile: f.caFile,
 			SSE: f.sse, KMSKeyID: f.kmsKey, VirtualHost: f.virtualHost, Attempts: f.attempts,
+			Timeout: f.timeout, Retrying: f.retrying,
 		})
 	default:
 		err = fmt.Errorf("--repo %q: write file:///DIR or s3://BUCKET/PREFIX", f.repo)
@@ -94,6 +116,13 @@ func (f *repoFlags) open(ctx context.Context) (backup.Repository, error) {
 		return r, usage(err)
 	}
 	return r, nil
+}
+
+// retrying tells whoever waits what for.
+func (f *repoFlags) retrying(err error) {
+	if f.notices != nil {
+		_, _ = fmt.Fprintf(f.notices(), "… %v; trying again, up to %d times\n", err, f.attempts) // it is only a notice
+	}
 }
 
 // codec is the one to write with.
@@ -156,6 +185,9 @@ func (f *repoFlags) args() []string {
 		}
 	}
 	out = append(out, f.keyArgs()...)
+	if f.timeout != s3.DefaultTimeout {
+		out = append(out, "--s3-timeout", f.timeout.String())
+	}
 	if f.virtualHost {
 		out = append(out, "--s3-virtual-host")
 	}

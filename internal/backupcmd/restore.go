@@ -78,7 +78,7 @@ says otherwise.`,
 
 // define defines the flags, and with them their defaults.
 func (f *restoreFlags) define(cmd *cobra.Command) {
-	f.repoFlags.add(cmd)
+	f.repoFlags.addPatient(cmd)
 	f.addSystem(cmd)
 	f.output.add(cmd)
 	f.targetFlags.add(cmd)

@@ -53,7 +53,7 @@ used; it needs no REPLICATION, only the right to read.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return failed(f.run(cmd)) },
 	}
-	f.repoFlags.add(cmd)
+	f.repoFlags.addPatient(cmd)
 	f.addCompression(cmd)
 	f.addDatabase(cmd)
 	f.output.add(cmd)

@@ -31,7 +31,7 @@ leads to the target. Exits with 5 where anything is damaged. What of the log is 
 		RunE:              func(cmd *cobra.Command, args []string) error { return failed(f.verify(cmd, &o, args, stalest)) },
 		ValidArgsFunction: completeBackups(&f, true),
 	}
-	f.add(cmd)
+	f.addPatient(cmd)
 	f.addSystem(cmd)
 	o.add(cmd)
 	cmd.Flags().IntVar(&stalest, "stalest", 0, "only the newest backup, and the N verified longest ago")

@@ -2,16 +2,19 @@
 package s3
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,6 +45,10 @@ type Options struct {
 	KMSKeyID string
 	// Attempts bounds how often one request is tried; 0 means 10.
 	Attempts int
+	// Timeout is how long the server may be silent before a request counts as failed; 0 means DefaultTimeout.
+	Timeout time.Duration
+	// Retrying is told, once, why a request is tried again; nil: nobody is.
+	Retrying func(error)
 }
 
 // Validate reports the first thing wrong with o.
@@ -76,7 +83,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	hc, err := httpClient(o.CAFile)
+	hc, err := httpClient(o)
 	if err != nil {
 		return nil, err
 	}
@@ -133,10 +140,11 @@ func retryer(o Options, renew *renewing) func() aws.Retryer {
 	if attempts == 0 {
 		attempts = 10
 	}
+	backoff := waiting(o.Retrying)
 	return func() aws.Retryer {
 		return retry.NewStandard(func(ro *retry.StandardOptions) {
 			ro.MaxAttempts = attempts
-			ro.Backoff = retry.BackoffDelayerFunc(pause)
+			ro.Backoff = backoff
 			ro.RateLimiter = noRateLimit{}
 			own := []retry.IsErrorRetryable{retry.IsErrorRetryableFunc(untrusted), retry.IsErrorRetryableFunc(renew.retryable)}
 			ro.Retryables = append(own, ro.Retryables...)
@@ -144,20 +152,37 @@ func retryer(o Options, renew *renewing) func() aws.Retryer {
 	}
 }
 
+// waiting is how long to wait before the next try. It gives notice of the first error that doesn't pass by itself at once.
+func waiting(notice func(error)) retry.BackoffDelayerFunc {
+	var first sync.Once
+	return func(attempt int, err error) (time.Duration, error) {
+		d := pause(attempt)
+		var timed net.Error
+		if notice != nil && (d > 200*time.Millisecond || errors.As(err, &timed) && timed.Timeout()) {
+			first.Do(func() { notice(tell(err)) })
+		}
+		return d, nil
+	}
+}
+
 // pause is how long to wait before the next try: 50 ms doubling up to 5 s, half of it by chance, so that many clients of
 // a server that stumbled don't come back at the same instant.
-func pause(attempt int, _ error) (time.Duration, error) {
+func pause(attempt int) time.Duration {
 	d := min(50*time.Millisecond<<min(max(attempt-1, 0), 10), 5*time.Second)
-	return d/2 + mathrand.N(d/2), nil
+	return d/2 + mathrand.N(d/2)
 }
 
 // untrusted keeps a certificate that doesn't verify from being tried again: that is a matter for a person, at once.
 func untrusted(err error) aws.Ternary {
-	var cert *tls.CertificateVerificationError
-	if errors.As(err, &cert) {
+	if isUntrusted(err) {
 		return aws.FalseTernary
 	}
 	return aws.UnknownTernary
+}
+
+func isUntrusted(err error) bool {
+	var cert *tls.CertificateVerificationError
+	return errors.As(err, &cert)
 }
 
 // noRateLimit lets every retry through: attempts and back-off bound them already, and the SDK's token bucket would
@@ -169,14 +194,16 @@ func (noRateLimit) GetToken(context.Context, uint) (func() error, error) {
 }
 func (noRateLimit) AddTokens(uint) error { return nil }
 
-func httpClient(caFile string) (*awshttp.BuildableClient, error) {
-	roots, err := authorities(caFile)
+func httpClient(o Options) (*awshttp.BuildableClient, error) {
+	roots, err := authorities(o.CAFile)
 	if err != nil {
 		return nil, fmt.Errorf("s3 certificate authority: %w", err)
 	}
+	timeout := cmp.Or(o.Timeout, DefaultTimeout)
 	return awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
 		t.MaxIdleConnsPerHost = 16
-		t.ResponseHeaderTimeout = 60 * time.Second
+		t.DialContext = dialer(timeout)
+		t.ResponseHeaderTimeout = timeout
 		t.DisableCompression = true
 		t.WriteBufferSize, t.ReadBufferSize = 128<<10, 128<<10
 		// One connection a request at a time: parallel uploads over HTTP/2 would share one connection's window.

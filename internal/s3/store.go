@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -133,27 +132,4 @@ func isTaken(err error) bool {
 
 func isBehindEnd(err error) bool {
 	return err != nil && status(err) == http.StatusRequestedRangeNotSatisfiable
-}
-
-// explain adds to a server's refusal what a person can do about it, and makes a missing object backup.ErrNotFound.
-func explain(err error) error {
-	switch {
-	case err == nil || errors.Is(err, backup.ErrExists):
-		return err
-	case isNotFound(err):
-		return backup.ErrNotFound
-	case code(err) == "NoSuchBucket":
-		return fmt.Errorf("%w (the bucket does not exist: create it, or correct the repository's address)", err)
-	case expired(err):
-		return fmt.Errorf("%w (the credentials have expired or are withdrawn, and where they are from there are no others yet: renew AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or the files that they are in; the next run goes on)", err)
-	case status(err) == http.StatusForbidden || status(err) == http.StatusUnauthorized:
-		return fmt.Errorf("%w (check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, the region and this machine's clock)", err)
-	case status(err) == http.StatusMovedPermanently:
-		return fmt.Errorf("%w (the bucket is in another region: set S3_REGION)", err)
-	case strings.Contains(err.Error(), "get credentials"):
-		return fmt.Errorf("%w (there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)", err)
-	case strings.Contains(err.Error(), "x509:"):
-		return fmt.Errorf("%w (name the authority's PEM file in COVET_S3_CA_FILE)", err)
-	}
-	return err
 }

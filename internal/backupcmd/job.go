@@ -32,6 +32,7 @@ type job struct {
 	o       *restore.Operation
 	target  restore.Target
 	tell    func(backup.Progress) // a person who waits for it; nil: none
+	pace    backup.Pace
 	saved   time.Time
 	stats   *restore.Stats
 	reached *reached
@@ -162,6 +163,7 @@ func (j *job) report(p backup.Progress) {
 	if j.tell != nil {
 		j.tell(p)
 	}
+	p = j.pace.Of(p)
 	if time.Since(j.saved) < 500*time.Millisecond {
 		return
 	}

@@ -99,7 +99,9 @@ func exactly(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.99
 func (o *output) progress(w io.Writer) func(backup.Progress) {
 	var last time.Time
 	var phase string
+	var pace backup.Pace
 	return func(p backup.Progress) {
+		p = pace.Of(p)
 		if p.Phase == phase && time.Since(last) < time.Second {
 			return
 		}

@@ -1,6 +1,9 @@
 package backup
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Progress is how far a long operation is.
 type Progress struct {
@@ -9,10 +12,14 @@ type Progress struct {
 	Total   int64         `json:"total"` // bytes, estimated; 0: not known
 	Stored  int64         `json:"stored"`
 	Elapsed time.Duration `json:"elapsed"`
+	Recent  float64       `json:"recent,omitempty"` // bytes a second of late, by a Pace; 0: not known
 }
 
-// Rate is bytes a second since the beginning.
+// Rate is bytes a second: of late where that is known, otherwise since the beginning.
 func (p Progress) Rate() float64 {
+	if p.Recent > 0 {
+		return p.Recent
+	}
 	if p.Elapsed <= 0 {
 		return 0
 	}
@@ -26,6 +33,34 @@ func (p Progress) ETA() time.Duration {
 		return time.Duration(float64(max(p.Total-p.Done, 0)) / r * float64(time.Second))
 	}
 	return -1
+}
+
+// memory is how far back a Pace looks: what was longer ago counts for less than a third.
+const memory = 10 * time.Second
+
+// Pace tells how fast an operation is of late. The rate since the beginning is wrong for long after it stood still, or began with what
+// cost nothing.
+type Pace struct {
+	at   time.Duration
+	done int64
+	rate float64
+}
+
+// Of returns p with its recent rate. The earlier calls were with the same operation's earlier progress.
+func (c *Pace) Of(p Progress) Progress {
+	if p.Done < c.done || p.Elapsed < c.at { // another step
+		*c = Pace{}
+	}
+	if dt := p.Elapsed - c.at; dt > 0 {
+		now := float64(p.Done-c.done) / dt.Seconds()
+		if c.at == 0 {
+			c.rate = now
+		}
+		c.rate += (1 - math.Exp(-dt.Seconds()/memory.Seconds())) * (now - c.rate)
+		c.at, c.done = p.Elapsed, p.Done
+	}
+	p.Recent = c.rate
+	return p
 }
 
 // meter reports progress, not more often than every 250 ms.

@@ -22,3 +22,31 @@ func TestETA(t *testing.T) {
 		}
 	}
 }
+
+func TestPace(t *testing.T) {
+	t.Parallel()
+	var pace backup.Pace
+	done := int64(0)
+	at := func(second int, more int64) backup.Progress {
+		done += more
+		return pace.Of(backup.Progress{Done: done, Total: 10_000, Elapsed: time.Duration(second) * time.Second})
+	}
+	for s := range 10 {
+		at(s+1, 100)
+	}
+	if p := at(11, 100); p.Rate() < 99 || p.Rate() > 101 {
+		t.Errorf("at an even pace of 100 it says %v", p.Rate())
+	}
+	if p := at(100, 0); p.Rate() > 1 {
+		t.Errorf("after standing still for 89 s it says %v", p.Rate())
+	}
+	for s := range 30 {
+		at(101+s, 200)
+	}
+	if p := at(131, 200); p.Rate() < 180 || p.Rate() > 200 || p.ETA() > 20*time.Second {
+		t.Errorf("going on at 200 it says %v, %v left", p.Rate(), p.ETA())
+	}
+	if p := pace.Of(backup.Progress{Done: 50, Elapsed: time.Second}); p.Rate() != 50 {
+		t.Errorf("another step has a pace of its own: %v", p.Rate())
+	}
+}

@@ -41,9 +41,9 @@ const memory = 10 * time.Second
 // Pace tells how fast an operation is of late. The rate since the beginning is wrong for long after it stood still, or began with what
 // cost nothing.
 type Pace struct {
-	at   time.Duration
-	done int64
-	rate float64
+	at             time.Duration
+	done           int64
+	bytes, seconds float64 // each weighs less the longer ago it was
 }
 
 // Of returns p with its recent rate. The earlier calls were with the same operation's earlier progress.
@@ -51,15 +51,15 @@ func (c *Pace) Of(p Progress) Progress {
 	if p.Done < c.done || p.Elapsed < c.at { // another step
 		*c = Pace{}
 	}
-	if dt := p.Elapsed - c.at; dt > 0 {
-		now := float64(p.Done-c.done) / dt.Seconds()
-		if c.at == 0 {
-			c.rate = now
-		}
-		c.rate += (1 - math.Exp(-dt.Seconds()/memory.Seconds())) * (now - c.rate)
+	if dt := (p.Elapsed - c.at).Seconds(); dt > 0 {
+		fade := math.Exp(-dt / memory.Seconds())
+		weight := memory.Seconds() * (1 - fade) // of dt, whose own beginning is long ago too where it is long
+		c.bytes, c.seconds = c.bytes*fade+float64(p.Done-c.done)/dt*weight, c.seconds*fade+weight
 		c.at, c.done = p.Elapsed, p.Done
 	}
-	p.Recent = c.rate
+	if c.seconds > 0 {
+		p.Recent = c.bytes / c.seconds
+	}
 	return p
 }
 

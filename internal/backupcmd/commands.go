@@ -24,10 +24,10 @@ type Host struct {
 
 // Commands returns the commands for covetctl to add.
 func Commands(h Host) []*cobra.Command {
-	return []*cobra.Command{backupCommand(h.Sources), walCommand(), restoreCommand(h)}
+	return []*cobra.Command{backupCommand(h), walCommand(), restoreCommand(h)}
 }
 
-func backupCommand(from Sources) *cobra.Command {
+func backupCommand(h Host) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup",
 		Short: "Back PostgreSQL up, and look after the backups",
@@ -38,7 +38,7 @@ The repository is named by --repo or COVET_REPO: file:///DIR or s3://BUCKET/PREF
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(runCommand(), listCommand(), showCommand(), verifyCommand(), gapsCommand(), expireCommand(), initCommand(), scheduleCommand(), configCommand(from))
+	cmd.AddCommand(runCommand(), listCommand(), showCommand(), verifyCommand(), gapsCommand(), expireCommand(&h), initCommand(), scheduleCommand(), configCommand(h.Sources))
 	return cmd
 }
 

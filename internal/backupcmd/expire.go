@@ -1,6 +1,7 @@
 package backupcmd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -18,8 +19,10 @@ import (
 type expireFlags struct {
 	repoFlags
 	output
-	policy backup.Policy
-	plan   bool
+	host    *Host // nil: this is done by schedule, which keeps what came of it itself
+	policy  backup.Policy
+	plan    bool
+	history bool
 }
 
 // configured fills in what the configuration keeps: its window always, where none is given, and its other rules where the
@@ -43,8 +46,8 @@ func (f *expireFlags) configured(given func(flag string) bool) error {
 	return nil
 }
 
-func expireCommand() *cobra.Command {
-	var f expireFlags
+func expireCommand(h *Host) *cobra.Command {
+	f := expireFlags{host: h}
 	cmd := &cobra.Command{
 		Use:   "expire",
 		Short: "Remove backups, and WAL, that are no longer wanted",
@@ -53,10 +56,13 @@ func expireCommand() *cobra.Command {
 A backup stays when any rule wants it. --window is a promise: every moment from that long ago until now can be restored
 to; without the flag BACKUP_WINDOW holds, where it is set. Without any --keep flags the configured rules hold (BACKUP_KEEP_DAILY and the
 like). The newest sound backup is never removed; one that was found damaged takes no sound one's place. Logical backups are counted apart, those of different databases or tables apart
-from each other, by the same rules; --window is an age for them. What the store protects against deletion (object lock) stays, and is named.`,
+from each other, by the same rules; --window is an age for them. What the store protects against deletion (object lock) stays, and is named.
+
+Who removed what is kept in the repository (--history), and in the audit log of the service, where it can be reached.`,
 		Example: `  covetctl backup expire --plan
   covetctl backup expire --window 7d --keep-weekly 4 --keep-monthly 12 --plan
-  covetctl backup expire --keep 3`,
+  covetctl backup expire --keep 3
+  covetctl backup expire --history`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return failed(f.run(cmd)) },
 	}
@@ -71,6 +77,7 @@ from each other, by the same rules; --window is an age for them. What the store 
 	fs.IntVar(&f.policy.Monthly, "keep-monthly", 0, "the same for months")
 	fs.Var((*days)(&f.policy.Window), "window", "keep what restoring to any moment since then needs, such as 7d")
 	fs.BoolVar(&f.plan, "plan", false, "show what would be removed, and remove nothing")
+	fs.BoolVar(&f.history, "history", false, "show who removed what, instead")
 	return cmd
 }
 
@@ -81,7 +88,7 @@ func (f *expireFlags) run(cmd *cobra.Command) error {
 	if err := f.configured(cmd.Flags().Changed); err != nil {
 		return err
 	}
-	if f.policy.Empty() {
+	if f.policy.Empty() && !f.history {
 		return usage(errors.New("say what to keep: --window 7d, --keep 3, --keep-daily 7 and the like"))
 	}
 	ctx := cmd.Context()
@@ -89,17 +96,32 @@ func (f *expireFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	now := time.Now()
-	e, err := c.Expire(ctx, f.policy, now, f.plan)
+	if f.history {
+		return f.printHistory(cmd, c)
+	}
+	began := time.Now()
+	e, err := f.expire(ctx, c, began)
+	if !f.plan && f.host != nil {
+		err = errors.Join(err, f.note(cmd, c, began, e, err))
+	}
 	if err != nil {
 		return err
+	}
+	return f.print(cmd.OutOrStdout(), e, func(w io.Writer) error { return f.table(w, e) })
+}
+
+// expire decides on the backups of both kinds.
+func (f *expireFlags) expire(ctx context.Context, c backup.Cluster, now time.Time) (*backup.Expiry, error) {
+	e, err := c.Expire(ctx, f.policy, now, f.plan)
+	if err != nil {
+		return nil, err
 	}
 	dumps, err := c.ExpireLogical(ctx, f.policy, now, f.plan)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	e.Add(dumps)
-	return f.print(cmd.OutOrStdout(), e, func(w io.Writer) error { return f.table(w, e) })
+	return e, nil
 }
 
 func (f *expireFlags) table(w io.Writer, e *backup.Expiry) error {

@@ -89,11 +89,5 @@ func (f *restoreFlags) printHistory(cmd *cobra.Command, c backup.Cluster) error 
 	if damaged != nil && !errors.Is(damaged, backup.ErrDamaged) {
 		return damaged
 	}
-	return errors.Join(damaged, f.print(cmd.OutOrStdout(), done, func(w io.Writer) error {
-		var lines [][]string
-		for _, a := range done {
-			lines = append(lines, []string{when(a.Began), a.Ended.Sub(a.Began).Round(time.Second).String(), a.Host, a.Says})
-		}
-		return rows(w, []string{"BEGAN", "TOOK", "HOST", "WHAT"}, lines)
-	}))
+	return errors.Join(damaged, f.print(cmd.OutOrStdout(), done, func(w io.Writer) error { return printAttempts(w, done) }))
 }

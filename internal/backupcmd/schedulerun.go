@@ -159,7 +159,7 @@ func (f *scheduleRunFlags) do(ctx context.Context, progress io.Writer, k recover
 		h, err := call[backup.Head](ctx, progress, runCommand(), args)
 		return fmt.Sprintf("%s, %s, %s stored", h.ID, size(h.Bytes), size(h.StoredBytes)), err
 	case recovery.Expire:
-		e, err := call[backup.Expiry](ctx, progress, expireCommand(), f.args())
+		e, err := call[backup.Expiry](ctx, progress, expireCommand(nil), f.args())
 		return expirySays(e), err
 	case recovery.Verify:
 		vs, err := call[[]backup.Verification](ctx, progress, verifyCommand(), append(f.args(), "--stalest", "1"))

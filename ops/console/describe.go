@@ -43,11 +43,12 @@ var sayings = map[journal.Kind]func(journal.Event) string{
 	rollout.ServiceStopped: func(e journal.Event) string {
 		return because("the service is stopped", decoded[rollout.Stop](e).Reason)
 	},
-	rollout.ServiceStarted: func(e journal.Event) string { return noted(e, "the service is started") },
-	rollout.RestoreNoted:   sayRestore,
-	recovery.JobRan:        func(e journal.Event) string { return decoded[recovery.Outcome](e).Describe() },
-	rollout.WarmRetired:    func(e journal.Event) string { return e.Subject + " is no longer kept warm" },
-	rollout.RolloutStarted: sayStarted,
+	rollout.ServiceStarted:  func(e journal.Event) string { return noted(e, "the service is started") },
+	rollout.RestoreNoted:    sayRestore,
+	recovery.JobRan:         func(e journal.Event) string { return decoded[recovery.Outcome](e).Describe() },
+	recovery.BackupsRemoved: func(e journal.Event) string { return decoded[recovery.Removal](e).Describe() },
+	rollout.WarmRetired:     func(e journal.Event) string { return e.Subject + " is no longer kept warm" },
+	rollout.RolloutStarted:  sayStarted,
 	rollout.RolloutStep: func(e journal.Event) string {
 		return fmt.Sprintf("step %d begins", decoded[rollout.StepData](e).Step+1)
 	},

@@ -121,6 +121,7 @@ var commands = map[Op]command{
 	StopService:   (*Desk).stopService,
 	StartService:  (*Desk).startService,
 	NoteRestore:   (*Desk).noteRestore,
+	NoteRemoval:   (*Desk).noteRemoval,
 	OpenIncident:  (*Desk).openIncident,
 	AckIncident:   (*Desk).ackIncident,
 	CloseIncident: (*Desk).closeIncident,

@@ -9,7 +9,7 @@ import (
 	"github.com/covetpy/covet/ops/rollout"
 )
 
-// maxRestoreNote bounds what a restore may write into the journal at once.
+// maxRestoreNote bounds what a note of a restore, or of a removal, may write into the journal at once.
 const maxRestoreNote = 64 << 10
 
 // restoreStates are those that a restore may be noted in.

@@ -50,6 +50,7 @@ const (
 	StopService   Op = "service.stop"    // Target → Ack or Plan; the id is that of the restore it is for, if any
 	StartService  Op = "service.start"   // Target → Ack or Plan; the id is that of the restore it was stopped for
 	NoteRestore   Op = "restore.note"    // rollout.Restoring → Ack: a restore of the database tells how it gets on
+	NoteRemoval   Op = "backup.note"     // recovery.Removal → Ack: backups were removed from the repository
 	OpenIncident  Op = "incident.open"   // IncidentRequest → health.Incident
 	AckIncident   Op = "incident.ack"    // Target → health.Incident
 	CloseIncident Op = "incident.close"  // Target → health.Incident

@@ -41,6 +41,41 @@ func TestLogicalRestoreIsAudited(t *testing.T) {
 	}
 }
 
+// Who removed which backups is in the audit log, and in the repository, where no service can be reached.
+func TestRemovalIsAudited(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, "file")
+	b.place = empty(t)
+	b.where = []string{"--data-dir", b.dir}
+	var ids []string
+	for range 2 {
+		a := b.say("backup", "run", "--logical", "--database-url", b.pg.DSN(), "-o", "json")
+		var h struct{ ID string }
+		if err := json.Unmarshal([]byte(a.out), &h); a.code != 0 || err != nil {
+			t.Fatal(a, err)
+		}
+		ids = append(ids, h.ID)
+	}
+	if a := b.say("backup", "expire", "--keep", "1", "--plan"); a.code != 0 || !a.says("would remove") {
+		t.Fatal(a)
+	}
+	if a := b.say("audit", "-o", "json"); a.says(ids[0]) {
+		t.Errorf("a plan is in the audit log: %v", a)
+	}
+	if a := b.say("backup", "expire", "--keep", "1"); a.code != 0 {
+		t.Fatal(a)
+	}
+	if a := b.say("backup", "expire", "--keep", "1"); a.code != 0 {
+		t.Fatal(a)
+	}
+	if a := b.say("audit", "-o", "json"); strings.Count(a.out, "removed from") != 1 || !a.says("backup "+ids[0], "by --keep 1") {
+		t.Errorf("the audit log: %v", a)
+	}
+	if a := b.say("backup", "expire", "--history", "-o", "json"); strings.Count(a.out, "removed from") != 1 || !a.says("backup "+ids[0], `"ok": true`) {
+		t.Errorf("the history: %v", a)
+	}
+}
+
 // WAL that waits in the spool of covetd's machine is in the status and in the metrics, also while the repository fails.
 func TestSpoolIsShown(t *testing.T) {
 	t.Parallel()

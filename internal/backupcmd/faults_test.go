@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/covetpy/covet/ops/backup"
+	disktest "github.com/covetpy/covet/test/disk"
 	pgtest "github.com/covetpy/covet/test/pg"
 )
 
@@ -420,6 +421,13 @@ func (s *scene) pushAndFetch(t *testing.T) {
 	if _, err := os.Stat(other); err == nil {
 		t.Error("a failed fetch left a file")
 	}
+	t.Run("full disk", func(t *testing.T) {
+		disk := disktest.Small(t, "4m")
+		_, errs, code := b.try("wal", "fetch", name, filepath.Join(disk, name), "--system", system)
+		if left, err := os.ReadDir(disk); code != 205 || !strings.Contains(errs, "no space left") || err != nil || len(left) > 0 {
+			t.Errorf("exit %d, %s; left: %v %v", code, errs, left, err)
+		}
+	})
 	data, err := os.ReadFile(seg)
 	if err != nil {
 		t.Fatal(err)

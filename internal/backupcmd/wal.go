@@ -121,17 +121,26 @@ func (f *fetchFlags) fetch(cmd *cobra.Command, name, path string) error {
 	if err != nil {
 		return fmt.Errorf("fetch %s: %w", name, err)
 	}
-	temp := path + ".covet"
-	if err := os.WriteFile(temp, data, 0o600); err != nil {
-		return fmt.Errorf("fetch %s: %w", name, err)
-	}
-	if err := os.Rename(temp, path); err != nil {
+	if err := place(path, data); err != nil {
 		return fmt.Errorf("fetch %s: %w", name, err)
 	}
 	if ahead && whole && pre.Want(name) == nil {
 		return f.keepFetching(pre, id, path)
 	}
 	return nil
+}
+
+// place makes a file whole or not at all.
+func place(path string, data []byte) error {
+	temp := path + ".covet"
+	err := os.WriteFile(temp, data, 0o600)
+	if err == nil {
+		err = os.Rename(temp, path)
+	}
+	if err != nil {
+		_ = os.Remove(temp) // on a full disk what is left of it would be in the way of more; where it isn't there, all the better
+	}
+	return err
 }
 
 // read gets a file from the repository, or from the spool on its way there. whole is false for a segment of which only

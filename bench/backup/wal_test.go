@@ -358,7 +358,7 @@ func (a *arena) replay(t *tool) {
 		return
 	}
 	defer r.stop()
-	pgtest.Eventually(a.b, t.name+" has replayed the log", func() bool {
+	pgtest.Within(a.b, 10*time.Minute, t.name+" has replayed the log", func() bool {
 		text, err := os.ReadFile(r.logFile())
 		if err != nil {
 			a.b.Fatal(err)

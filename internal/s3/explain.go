@@ -31,7 +31,7 @@ func tell(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	text := ""
+	var text string
 	var unsent *smithyhttp.RequestSendError
 	var answer *awshttp.ResponseError
 	switch {

@@ -43,7 +43,7 @@ func (f *expireFlags) note(cmd *cobra.Command, c backup.Cluster, began time.Time
 	}
 	ctx, stop := context.WithTimeout(context.WithoutCancel(cmd.Context()), 30*time.Second)
 	defer stop()
-	f.host.noteRemoval(ctx, cmd.ErrOrStderr(), r)
+	f.host.tell(ctx, cmd.ErrOrStderr(), console.NoteRemoval, r, "what was removed")
 	began = began.UTC()
 	err := c.SaveAttempt(ctx, c.Service, &backup.Attempt{
 		Kind: removalKind, Slot: began, Began: began, Ended: time.Now().UTC(), Host: r.Host, OK: failure == nil, Says: operator() + ": " + r.Describe(),
@@ -55,22 +55,6 @@ func (f *expireFlags) note(cmd *cobra.Command, c backup.Cluster, began time.Time
 		return fmt.Errorf("it could not be kept who removed what: %w", err)
 	}
 	return nil
-}
-
-// noteRemoval tells the service's journal. That it can't be reached keeps nothing from being removed.
-func (h Host) noteRemoval(ctx context.Context, errs io.Writer, r recovery.Removal) {
-	if h.Service == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, notePatience)
-	defer cancel()
-	err := h.withPort(ctx, func(p console.Port) error {
-		var ack console.Ack
-		return p.Do(ctx, console.NoteRemoval, r, &ack)
-	})
-	if err != nil && !errors.Is(err, errOpening) {
-		_, _ = fmt.Fprintln(errs, "warning: what was removed could not be noted in the service's journal:", err)
-	}
 }
 
 // rules are what was to stay, as the command line says it.

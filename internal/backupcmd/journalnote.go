@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/covetpy/covet/ops/console"
 	"github.com/covetpy/covet/ops/restore"
@@ -63,4 +64,21 @@ func operationOf(n rollout.Restoring) *restore.Operation {
 		return nil
 	}
 	return &o
+}
+
+// tell writes a note into the journal of the service that is found here, if any. What it is about doesn't depend on it: that it
+// can't be written is said, and no failure.
+func (h Host) tell(ctx context.Context, errs io.Writer, op console.Op, note any, what string) {
+	if h.Service == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), notePatience)
+	defer cancel()
+	err := h.withPort(ctx, func(p console.Port) error {
+		var ack console.Ack
+		return p.Do(ctx, op, note, &ack)
+	})
+	if err != nil && !errors.Is(err, errOpening) {
+		_, _ = fmt.Fprintf(errs, "warning: %s could not be noted in the service's journal: %v\n", what, err)
+	}
 }

@@ -46,9 +46,6 @@ func (f *restoreFlags) logicalNote(r *logicalResult) rollout.Restoring {
 // noteLogical writes into the service's journal, where one can be reached, that a restore begins, and how it ended. The note has
 // no record: nobody can go on with it.
 func (f *restoreFlags) noteLogical(ctx context.Context, errs io.Writer, n rollout.Restoring, end *ended) {
-	if f.host.Service == nil {
-		return
-	}
 	n.State = rollout.RestoreRuns
 	switch {
 	case end == nil:
@@ -58,15 +55,7 @@ func (f *restoreFlags) noteLogical(ctx context.Context, errs io.Writer, n rollou
 	default:
 		n.State = rollout.RestoreDone
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), notePatience)
-	defer cancel()
-	err := f.host.withPort(ctx, func(p console.Port) error {
-		var ack console.Ack
-		return p.Do(ctx, console.NoteRestore, n, &ack)
-	})
-	if err != nil && !errors.Is(err, errOpening) {
-		_, _ = fmt.Fprintln(errs, "warning: the restore could not be noted in the service's journal:", err)
-	}
+	f.host.tell(ctx, errs, console.NoteRestore, n, "the restore")
 }
 
 // remember keeps in the repository who restored what.

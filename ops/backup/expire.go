@@ -91,20 +91,36 @@ func (c Cluster) decided(ctx context.Context, decide func([]Head, map[string]boo
 	return &Expiry{Decisions: spare(decide(heads, damaged, now), locks)}, nil
 }
 
-// spare keeps what is being read.
+// spare keeps what is being read, and what a server that was restored from it has yet to replay the log of.
 func spare(all []Decision, locks []Lock) []Decision {
 	for i := range all {
+		d := &all[i]
+		var left []Lock
 		for _, l := range locks {
 			why := "it is being restored on " + l.Host
-			if !l.Until.IsZero() {
-				why = fmt.Sprintf("a server restored from it on %s may need its log until %s", l.Host, l.Until.Format(time.RFC3339))
+			switch {
+			case l.Reads != d.Head.ID:
+			case !l.Until.IsZero():
+				left = append(left, l)
+			case !slices.Contains(d.Reason, why):
+				d.Keep, d.Reason = true, append(d.Reason, why)
 			}
-			if l.Reads == all[i].Head.ID && !slices.Contains(all[i].Reason, why) {
-				all[i].Keep, all[i].Reason = true, append(all[i].Reason, why)
-			}
+		}
+		if len(left) > 0 {
+			d.Keep, d.Reason = true, append(d.Reason, needsLog(left))
 		}
 	}
 	return all
+}
+
+// needsLog says until when servers that were restored may need the log.
+func needsLog(left []Lock) string {
+	last := slices.MaxFunc(left, func(a, b Lock) int { return a.Until.Compare(b.Until) })
+	who := "a server restored from it on " + last.Host
+	if len(left) > 1 {
+		who = fmt.Sprintf("%d servers restored from it, the last on %s,", len(left), last.Host)
+	}
+	return who + " may need its log until " + last.Until.Format(time.RFC3339)
 }
 
 // foundDamaged are the backups that were found damaged when they were last read back.

@@ -455,22 +455,28 @@ func TestExpireSparesWhatIsRead(t *testing.T) {
 // Where a backup was read and its log is still to be replayed, both stay until then; packs that nobody needs don't.
 func TestExpireKeepsTheLogThatIsStillToBeReplayed(t *testing.T) {
 	t.Parallel()
-	r, _, _, reading := readOlder(t)
+	r, _, old, reading := readOlder(t)
 	c := r.Cluster("orders", testSystem)
 	until := time.Now().Add(24 * time.Hour)
 	if err := reading.Leave(t.Context(), until); err != nil {
 		t.Fatal(err)
 	}
+	for i := range 3 { // those that end sooner say nothing more
+		left := fmt.Sprintf(`{"id":"l%d","reads":%q,"host":"h","until":%q}`, i, old.ID, until.Add(-time.Hour*time.Duration(i+2)).UTC().Format(time.RFC3339))
+		if err := r.Store.Put(t.Context(), fmt.Sprintf("orders/%s/locks/l%d", testSystem, i), strings.NewReader(left), backup.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	dead := "orders/" + testSystem.String() + "/packs/dead-0001"
 	if err := r.Store.Put(t.Context(), dead, strings.NewReader("x"), backup.PutOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	for at, kept := range map[time.Duration]bool{0: true, 23 * time.Hour: true, 25 * time.Hour: false} {
+	for at, kept := range map[time.Duration]bool{0: true, 23*time.Hour + 30*time.Minute: true, 25 * time.Hour: false} {
 		e, err := c.Expire(t.Context(), backup.Policy{Count: 1}, time.Now().Add(at), true)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := e.Decisions[0]; d.Keep != kept || kept != strings.Contains(strings.Join(d.Reason, ""), "may need its log until "+until.UTC().Format(time.RFC3339)) {
+		if d := e.Decisions[0]; d.Keep != kept || kept != strings.Contains(strings.Join(d.Reason, ""), "may need its log until "+until.UTC().Format(time.RFC3339)) || len(d.Reason) > 1 {
 			t.Errorf("after %s: %+v", at, d)
 		}
 		if !slices.Contains(e.Packs, "dead-0001") || len(e.Waiting) > 0 {

@@ -22,6 +22,7 @@ func TestDrill(t *testing.T) {
 	}
 	pgtest.Own(t, space)
 	pg.Exec("CREATE TABLESPACE other LOCATION '"+space+"'", "CREATE TABLE marks (n int PRIMARY KEY)", "CREATE DATABASE shop", "CREATE TABLE x TABLESPACE other AS SELECT 1 AS n")
+	pg.Exec("CREATE DATABASE torn", "UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'torn'") // as an interrupted DROP leaves it
 	m := &marks{pg: pg}
 	m.add(2)
 	// As Debian has it: the configuration elsewhere.
@@ -38,9 +39,13 @@ func TestDrill(t *testing.T) {
 	dir := pgtest.Dir(t)
 	var good []backup.DrillResult
 	b.runJSON(&good, "restore", "drill", "--dir", dir, "--check", "SELECT count(*) = 4 FROM marks", "--check", "SELECT n = 1 FROM x")
-	if len(good) != 1 || !good[0].Passed() || len(good[0].Checks) != 4 || good[0].Recovery < good[0].Copied || good[0].Point.IsZero() {
+	if len(good) != 1 || !good[0].Passed() || len(good[0].Checks) != 5 || good[0].Recovery < good[0].Copied || good[0].Point.IsZero() {
 		t.Errorf("%+v", good)
 	}
+	if torn := good[0].Checks[2]; torn.What != "database torn" || !strings.Contains(torn.Says, "interrupted") {
+		t.Errorf("%+v", good[0].Checks)
+	}
+	b.run("backup", "run", "--logical", "--all-databases", "--database-url", pg.DSN())
 	out, errs, code := b.try("restore", "drill", "--dir", dir, "--target-name", "mark-3", "--check", "SELECT count(*) = 4 FROM marks")
 	if code != 5 || !strings.Contains(errs, "the drill failed") || !strings.Contains(out, "instead of one row that is true") {
 		t.Errorf("a failing check: exit %d, %s%s", code, out, errs)

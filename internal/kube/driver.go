@@ -364,7 +364,7 @@ func (p *Port) Carries(ctx context.Context, unsure func(who string, longest time
 		case h.controls() && late.Abs() < leaseRenew+leaseRenew/2, first.by == h.by && !first.renewed.Equal(h.renewed):
 			return false, h.by
 		case first.by == "":
-			unsure(h.by, min(leaseDuration-late, leaseDuration).Round(time.Second))
+			unsure(h.by, max(min(leaseDuration-late, leaseDuration).Round(time.Second), time.Second))
 		}
 		first = h
 		pause(ctx, nil, 200*time.Millisecond)

@@ -411,11 +411,11 @@ func TestOnlyTheLivingCarryOut(t *testing.T) {
 	if self, who, unsure := asked(); self || who != "controller web-1 7" || unsure != "" {
 		t.Errorf("a controller: %v, %q, %q", self, who, unsure)
 	}
-	as("controller web-1 7", 7*time.Second)
+	as("controller web-1 7", 5*time.Second)
 	if self, who, unsure := asked(); !self || unsure != "controller web-1 7" {
 		t.Errorf("a controller that is gone: %v, %q, %q", self, who, unsure)
 	}
-	as("covetctl laptop 4711", 8*time.Second)
+	as("covetctl laptop 4711", 5*time.Second)
 	if self, who, unsure := asked(); !self || unsure != "covetctl laptop 4711" {
 		t.Errorf("a laptop that is gone: %v, %q, %q", self, who, unsure)
 	}

@@ -299,8 +299,11 @@ func TestAnotherManagerIsNamedAndNotFought(t *testing.T) {
 	w.do(p, console.ResumeRollout, console.Target{}) // a person overrules it, once
 	w.eventually("the candidate is back", func() bool { return strings.HasPrefix(w.image("web"), "reg.local/web:v1.1.0") })
 	w.applyAs("argocd-controller", webDeployment)
-	w.eventually("it is paused again", func() bool { return p.state().Active != nil && p.state().Active.Paused })
-	w.do(p, console.AbortRollout, console.Target{})
+	// It may not stay so: where the other one's template has left the candidate without a pod, it rolls back by itself.
+	w.eventually("it is paused again", func() bool { return strings.Count(w.story(p), "paused: argocd-controller") == 2 })
+	if err := p.Do(t.Context(), console.AbortRollout, console.Target{}, nil); err != nil && p.state().Active != nil {
+		t.Error(err)
+	}
 	w.ends(p, ack.Rollout.ID, rollout.RolledBack)
 }
 

@@ -52,7 +52,7 @@ func Ask(ctx context.Context, c Conninfo, database string) (s Server, err error)
 	}
 	s.Origin.System = backup.SystemID(system)
 	rows, err := conn.Query(ctx, `SELECT datname, CASE WHEN has_database_privilege(oid, 'CONNECT') THEN pg_database_size(oid) ELSE 0 END
-		FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY 1`)
+		FROM pg_database WHERE datallowconn AND datconnlimit <> -2 AND NOT datistemplate ORDER BY 1`)
 	if err != nil {
 		return s, fmt.Errorf("list the databases: %w", err)
 	}

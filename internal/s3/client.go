@@ -83,7 +83,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	hc, err := httpClient(o)
+	var silent atomic.Bool
+	hc, err := httpClient(o, &silent)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +107,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		c, err := load(ctx)
 		return c.Credentials, err
 	})
-	cfg.Credentials, cfg.Retryer = renew, retryer(o, renew)
+	cfg.Credentials, cfg.Retryer = renew, retryer(o, renew, &silent)
 	if cfg.Region == "" {
 		cfg.Region = "us-east-1"
 	}
@@ -135,12 +136,12 @@ func loadOptions(o Options, hc *awshttp.BuildableClient) []func(*config.LoadOpti
 }
 
 // retryer decides what is tried again, and when.
-func retryer(o Options, renew *renewing) func() aws.Retryer {
+func retryer(o Options, renew *renewing, silent *atomic.Bool) func() aws.Retryer {
 	attempts := o.Attempts
 	if attempts == 0 {
 		attempts = 10
 	}
-	backoff := waiting(o.Retrying)
+	backoff := waiting(o.Retrying, silent)
 	return func() aws.Retryer {
 		return retry.NewStandard(func(ro *retry.StandardOptions) {
 			ro.MaxAttempts = attempts
@@ -153,12 +154,12 @@ func retryer(o Options, renew *renewing) func() aws.Retryer {
 }
 
 // waiting is how long to wait before the next try. It gives notice of the first error that doesn't pass by itself at once.
-func waiting(notice func(error)) retry.BackoffDelayerFunc {
+func waiting(notice func(error), silent *atomic.Bool) retry.BackoffDelayerFunc {
 	var first sync.Once
 	return func(attempt int, err error) (time.Duration, error) {
 		d := pause(attempt)
 		var timed net.Error
-		if notice != nil && (d > 200*time.Millisecond || errors.As(err, &timed) && timed.Timeout()) {
+		if notice != nil && (d > 200*time.Millisecond || silent.Load() || errors.As(err, &timed) && timed.Timeout()) {
 			first.Do(func() { notice(tell(err)) })
 		}
 		return d, nil
@@ -194,7 +195,7 @@ func (noRateLimit) GetToken(context.Context, uint) (func() error, error) {
 }
 func (noRateLimit) AddTokens(uint) error { return nil }
 
-func httpClient(o Options) (*awshttp.BuildableClient, error) {
+func httpClient(o Options, silent *atomic.Bool) (*awshttp.BuildableClient, error) {
 	roots, err := authorities(o.CAFile)
 	if err != nil {
 		return nil, fmt.Errorf("s3 certificate authority: %w", err)
@@ -202,7 +203,7 @@ func httpClient(o Options) (*awshttp.BuildableClient, error) {
 	timeout := cmp.Or(o.Timeout, DefaultTimeout)
 	return awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
 		t.MaxIdleConnsPerHost = 16
-		t.DialContext = dialer(timeout)
+		t.DialContext = dialer(timeout, silent)
 		t.ResponseHeaderTimeout = timeout
 		t.DisableCompression = true
 		t.WriteBufferSize, t.ReadBufferSize = 128<<10, 128<<10

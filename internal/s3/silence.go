@@ -2,7 +2,9 @@ package s3
 
 import (
 	"context"
+	"errors"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
 )
@@ -15,14 +17,15 @@ const dialTimeout = 10 * time.Second
 
 // dialer makes connections that fail when nothing has come or gone for so long. A network that swallows everything would
 // otherwise hold a request until TCP gives up: a quarter of an hour where something was sent, and no end where something is awaited.
-func dialer(silence time.Duration) func(ctx context.Context, network, address string) (net.Conn, error) {
+// That one has failed so is noted in silent: the transport's errors don't always tell.
+func dialer(silence time.Duration, silent *atomic.Bool) func(ctx context.Context, network, address string) (net.Conn, error) {
 	d := net.Dialer{Timeout: min(dialTimeout, silence), KeepAlive: 15 * time.Second}
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := d.DialContext(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
-		c := &watched{Conn: conn, silence: silence, since: time.Now()}
+		c := &watched{Conn: conn, silence: silence, silent: silent, since: time.Now()}
 		return c, c.alive()
 	}
 }
@@ -31,6 +34,7 @@ func dialer(silence time.Duration) func(ctx context.Context, network, address st
 type watched struct {
 	net.Conn
 	silence time.Duration
+	silent  *atomic.Bool
 	since   time.Time
 	until   atomic.Int64 // when it fails, after since
 }
@@ -50,7 +54,14 @@ func (c *watched) Read(p []byte) (int, error) {
 	if n > 0 && err == nil {
 		err = c.alive()
 	}
-	return n, err
+	return n, c.noted(err)
+}
+
+func (c *watched) noted(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.silent.Store(true)
+	}
+	return err
 }
 
 func (c *watched) Write(p []byte) (n int, err error) {
@@ -64,7 +75,7 @@ func (c *watched) Write(p []byte) (n int, err error) {
 	if err == nil {
 		err = c.alive()
 	}
-	return n, err
+	return n, c.noted(err)
 }
 
 // writeAtOnce is what must go within the time: on a bad link a larger piece could take longer without any silence.

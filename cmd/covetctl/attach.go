@@ -20,7 +20,7 @@ func (a *app) attachCommand() *cobra.Command {
 	var after uint64
 	var follow bool
 	c := &cobra.Command{
-		Use: "attach", Short: "Follow what is under way", Long: prose(attachLong), Args: none,
+		Use: "attach", Short: "Follow what is under way", Long: attachLong, Args: none,
 		Example: "covetctl attach\ncovetctl attach -f\ncovetctl attach --after 120 -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			at := &attachment{app: a, endless: follow}

@@ -25,7 +25,7 @@ func (a *app) clusterCommand() *cobra.Command {
 			RunE:    func(c *cobra.Command, _ []string) error { return a.clusterView(c.Context(), show) },
 		}
 	}
-	return a.group(&cobra.Command{Use: "cluster", Short: "Look at the service's pods, events, nodes and autoscalers", Long: prose(clusterLong)},
+	return a.group(&cobra.Command{Use: "cluster", Short: "Look at the service's pods, events, nodes and autoscalers", Long: clusterLong},
 		view("pods", "List the service's pods, those in trouble first", showPods),
 		view("events", "List what happened to the service's objects, newest first", showEvents),
 		view("nodes", "List the nodes that run the service's pods", showNodes),

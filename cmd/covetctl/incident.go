@@ -18,7 +18,7 @@ const incidentLong = `An incident is a span of time in which something is wrong.
   P3  cosmetic                           the product owner`
 
 func (a *app) incidentCommand() *cobra.Command {
-	return a.group(&cobra.Command{Use: "incident", Short: "Declare, acknowledge and close incidents", Long: prose(incidentLong)},
+	return a.group(&cobra.Command{Use: "incident", Short: "Declare, acknowledge and close incidents", Long: incidentLong},
 		a.incidentList(), a.incidentShow(), a.incidentOpen(),
 		a.incidentAct("ack", "Say that somebody is on it", console.AckIncident, "covetctl incident ack\ncovetctl incident ack i-3 --reason \"rolling back\""),
 		a.incidentAct("close", "Say that it is over", console.CloseIncident, "covetctl incident close i-3 --reason \"rolled back to v1.0.0\""))

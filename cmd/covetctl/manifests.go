@@ -34,7 +34,7 @@ type manifestFlags struct {
 func (a *app) manifestsCommand() *cobra.Command {
 	var f manifestFlags
 	c := &cobra.Command{
-		Use: "render", Short: "Write the manifests to standard output, or into a folder", Long: prose(manifestsLong), Args: none,
+		Use: "render", Short: "Write the manifests to standard output, or into a folder", Long: manifestsLong, Args: none,
 		Example: `covetctl manifests render --config shop.yaml --namespace shop --image registry.example/shop:v1.2.0@sha256:4f1c…
 covetctl manifests render --config shop.yaml --image registry.example/shop:v1.2.0 --hpa 3:10 --host shop.example.com --gateway infra/public
 covetctl manifests render --env-file production.env --image registry.example/shop:v1.2.0 --replicas 2 --dir ./kubernetes`,

@@ -160,9 +160,9 @@ func (a *app) releasePrune() *cobra.Command {
 	var yes bool
 	c := &cobra.Command{
 		Use: "prune", Short: "Forget the releases that nothing needs any more", Args: none,
-		Long: prose(`Forget all but the newest releases. What runs, and what a rollback may go to, stays whatever its age. On Kubernetes the
+		Long: `Forget all but the newest releases. What runs, and what a rollback may go to, stays whatever its age. On Kubernetes the
 records go too, and the copies of ConfigMaps and Secrets that only they are configured by; a rollout does the same by itself
-when it has ended, keeping --keep-releases.`),
+when it has ended, keeping --keep-releases.`,
 		Example: "covetctl release prune --keep 10 --plan\ncovetctl release prune --keep 10 --yes",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if !yes && !in.Plan {

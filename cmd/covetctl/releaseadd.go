@@ -42,7 +42,7 @@ type addition struct {
 func (a *app) releaseAdd() *cobra.Command {
 	var add addition
 	c := &cobra.Command{
-		Use: "add VERSION [-- COMMAND ARGS…]", Short: "Record a release", Long: prose(addLong),
+		Use: "add VERSION [-- COMMAND ARGS…]", Short: "Record a release", Long: addLong,
 		Example: `covetctl release add v1.1.0 --instances 4 -- ./shop-v1.1.0 --quiet
 covetctl release add v1.1.0 --artifact ./shop-v1.1.0 --env LOG_LEVEL=info --env-file shop.env
 covetctl release add v1.1.0 --deployment shop --image registry.example.com/shop:v1.1.0

@@ -18,7 +18,7 @@ func (a *app) rollbackCommand() *cobra.Command {
 	var in console.RollbackRequest
 	var detach bool
 	c := &cobra.Command{
-		Use: "rollback [VERSION]", Short: "Go back to the release before, or to a named one", Long: prose(rollbackLong),
+		Use: "rollback [VERSION]", Short: "Go back to the release before, or to a named one", Long: rollbackLong,
 		Args: atMostOne, ValidArgsFunction: a.versions(),
 		Example: `covetctl rollback
 covetctl rollback --to v1.0.0 --reason "checkout answers 500"

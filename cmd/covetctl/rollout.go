@@ -19,7 +19,7 @@ const rolloutLong = `A rollout moves the traffic from the stable release to anot
 Commands without an ID are about the rollout under way, or else the newest.`
 
 func (a *app) rolloutCommand() *cobra.Command {
-	return a.group(&cobra.Command{Use: "rollout", Short: "Move the traffic to another release", Long: prose(rolloutLong)},
+	return a.group(&cobra.Command{Use: "rollout", Short: "Move the traffic to another release", Long: rolloutLong},
 		a.rolloutStart(), a.rolloutPlan(), a.rolloutStatus(), a.rolloutWatch(), a.rolloutHistory(),
 		a.rolloutAct("pause", "Stay in the step it is in", console.PauseRollout, "", "covetctl rollout pause --reason \"looking at the logs\""),
 		a.rolloutAct("resume", "Go on after a pause", console.ResumeRollout, rollout.Succeeded, "covetctl rollout resume --watch"),

@@ -74,7 +74,7 @@ func (a *app) rolloutStart() *cobra.Command {
 	var t tuning
 	var watch bool
 	c := &cobra.Command{
-		Use: "start VERSION", Short: "Begin a rollout", Long: prose(startLong), Args: versionArg, ValidArgsFunction: a.versions(),
+		Use: "start VERSION", Short: "Begin a rollout", Long: startLong, Args: versionArg, ValidArgsFunction: a.versions(),
 		Example: `covetctl rollout start v1.1.0 --watch
 covetctl rollout start v1.1.0 --plan
 covetctl rollout start v1.1.0 --weights 5,25,100 --bake 5m --approve 25

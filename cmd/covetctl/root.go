@@ -21,7 +21,7 @@ Without a command the console opens. Every action in it is a command here too, w
 
 func (a *app) root() *cobra.Command {
 	c := &cobra.Command{
-		Use: "covetctl", Short: "Deploy, watch and recover a service", Long: prose(rootLong),
+		Use: "covetctl", Short: "Deploy, watch and recover a service", Long: rootLong,
 		Version: a.parts.build.Version,
 		Example: `covetctl
 covetctl status
@@ -136,20 +136,6 @@ func (a *app) helpCommand() *cobra.Command {
 			return names, cobra.ShellCompDirectiveNoFileComp
 		},
 	}
-}
-
-// prose joins the lines of each paragraph, so that help fits any terminal. Lines that begin with a space stay as they are.
-func prose(text string) string {
-	lines := strings.Split(text, "\n")
-	out := lines[0]
-	for i, line := range lines[1:] {
-		if line == "" || line[0] == ' ' || lines[i] == "" || lines[i][0] == ' ' {
-			out += "\n" + line
-		} else {
-			out += " " + line
-		}
-	}
-	return out
 }
 
 // must is for mistakes in the wiring of a command, which every test would meet.

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"slices"
 
-	"charm.land/fang/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/covetpy/covet/internal/backupcmd"
@@ -53,17 +52,6 @@ func (a *app) run(ctx context.Context) int {
 		return 1 // nobody can be told
 	}
 	return exitCode(err)
-}
-
-// help draws a command's help. Only then is fang asked: it queries the terminal for its background, which must not hold up
-// a command or an error.
-func (a *app) help(ctx context.Context) error {
-	root := a.root()
-	if !a.style(a.out).Color {
-		root.SetOut(struct{ io.Writer }{a.out}) // fang colours what it takes for a terminal
-	}
-	return fang.Execute(ctx, root, fang.WithoutCompletions(), fang.WithoutManpage(), fang.WithoutVersion(),
-		fang.WithColorSchemeFunc(fang.AnsiColorScheme))
 }
 
 // interrupted is the error of a command that the caller broke off.

@@ -15,7 +15,7 @@ const serviceLong = `Scale the service to nothing, and start it again. Stopped, 
 Requests are answered with 503 meanwhile. A rollback that is asked for while it is stopped takes effect when it starts.`
 
 func (a *app) serviceCommand() *cobra.Command {
-	return a.group(&cobra.Command{Use: "service", Short: "Stop the whole service, and start it again", Long: prose(serviceLong)},
+	return a.group(&cobra.Command{Use: "service", Short: "Stop the whole service, and start it again", Long: serviceLong},
 		a.serviceStop(), a.serviceStart())
 }
 

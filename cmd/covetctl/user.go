@@ -37,7 +37,7 @@ type userFlags struct {
 
 func (a *app) userCommand() *cobra.Command {
 	f := &userFlags{}
-	c := a.group(&cobra.Command{Use: "user", Short: "Look after the users who may sign in", Long: prose(userLong)},
+	c := a.group(&cobra.Command{Use: "user", Short: "Look after the users who may sign in", Long: userLong},
 		a.userAdd(f), a.userList(f), a.userHistory(f), a.userPassword(f), a.userRoles(f),
 		a.userSwitch(f, "disable", "Keep a user from signing in; tokens end when they expire", true),
 		a.userSwitch(f, "enable", "Let a user sign in again", false), a.userRemove(f))

@@ -42,8 +42,26 @@ func (r *renewing) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	r.mu.Lock()
 	now := r.now
 	r.mu.Unlock()
-	return now.Retrieve(ctx)
+	c, err := now.Retrieve(ctx)
+	if err != nil && ctx.Err() == nil {
+		err = &uncredited{err}
+	}
+	return c, err
 }
+
+// uncredited is the error of a request that had no credentials to be signed with.
+type uncredited struct{ err error }
+
+// Error says it without the chain's last link, where each of its links had nothing: to ask a machine for a role that it hasn't got is
+// no failure.
+func (u *uncredited) Error() string {
+	if strings.Contains(u.err.Error(), "no EC2 IMDS role found") {
+		return "there are no credentials in the environment or in the AWS files, and this machine has no role"
+	}
+	return "the credentials could not be had: " + u.err.Error()
+}
+
+func (u *uncredited) Unwrap() error { return u.err }
 
 // renewed reads the credentials again, and says whether they have become others lately: then what failed is worth another try.
 func (r *renewing) renewed(ctx context.Context) bool {

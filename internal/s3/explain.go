@@ -32,9 +32,12 @@ func tell(err error) error {
 		return err
 	}
 	var text string
+	var none *uncredited
 	var unsent *smithyhttp.RequestSendError
 	var answer *awshttp.ResponseError
 	switch {
+	case errors.As(err, &none):
+		text = none.Error() // its own requests went elsewhere
 	case errors.As(err, &unsent):
 		text = unanswered(unsent.Err)
 	case errors.As(err, &answer):
@@ -101,7 +104,10 @@ func explain(err error) error {
 // advise says what a person can do about an error; empty where that isn't known.
 func advise(err error) string {
 	var unsent *smithyhttp.RequestSendError
+	var none *uncredited
 	switch {
+	case errors.As(err, &none):
+		return "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, their _FILE variants, or AWS_PROFILE"
 	case code(err) == "NoSuchBucket":
 		return "the bucket does not exist: create it, or correct the repository's address"
 	case expired(err):
@@ -110,8 +116,6 @@ func advise(err error) string {
 		return "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, the region and this machine's clock"
 	case status(err) == http.StatusMovedPermanently:
 		return "the bucket is in another region: set S3_REGION"
-	case strings.Contains(err.Error(), "get credentials"):
-		return "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 	case strings.Contains(err.Error(), "x509:"):
 		return "name the authority's PEM file in COVET_S3_CA_FILE"
 	case errors.As(err, &unsent) && !errors.Is(err, context.Canceled):

@@ -45,7 +45,9 @@ func TestDrill(t *testing.T) {
 	if torn := good[0].Checks[2]; torn.What != "database torn" || !strings.Contains(torn.Says, "interrupted") {
 		t.Errorf("%+v", good[0].Checks)
 	}
-	b.run("backup", "run", "--logical", "--all-databases", "--database-url", pg.DSN())
+	if _, errs, code := b.try("backup", "run", "--logical", "--all-databases", "--database-url", pg.DSN()); code != 0 || !strings.Contains(errs, "database torn is not dumped") {
+		t.Errorf("a dump of all: exit %d, %s", code, errs)
+	}
 	out, errs, code := b.try("restore", "drill", "--dir", dir, "--target-name", "mark-3", "--check", "SELECT count(*) = 4 FROM marks")
 	if code != 5 || !strings.Contains(errs, "the drill failed") || !strings.Contains(out, "instead of one row that is true") {
 		t.Errorf("a failing check: exit %d, %s%s", code, out, errs)

@@ -107,6 +107,9 @@ func (f *runFlags) dump(ctx context.Context, repo backup.Repository, dsn string,
 	switch {
 	case f.logical.all:
 		d.Databases, total = server.Databases, server.Bytes
+		for _, name := range server.Torn {
+			_, _ = fmt.Fprintf(errs, "warning: database %s is not dumped: its DROP was interrupted, and to end that is all that can be done with it\n", name)
+		}
 	case len(d.Databases) == 0:
 		d.Databases = []string{server.Database}
 	}

@@ -23,6 +23,7 @@ import (
 type Server struct {
 	Origin    backup.Origin
 	Databases []string // that can be dumped
+	Torn      []string // whose DROP was interrupted: the server lets nobody in
 	Database  string   // that the address names
 	Superuser bool
 	Bytes     int64 // of Databases
@@ -51,17 +52,22 @@ func Ask(ctx context.Context, c Conninfo, database string) (s Server, err error)
 		return s, fmt.Errorf("ask the server what it is: %w", err)
 	}
 	s.Origin.System = backup.SystemID(system)
-	rows, err := conn.Query(ctx, `SELECT datname, CASE WHEN has_database_privilege(oid, 'CONNECT') THEN pg_database_size(oid) ELSE 0 END
-		FROM pg_database WHERE datallowconn AND datconnlimit <> -2 AND NOT datistemplate ORDER BY 1`)
+	rows, err := conn.Query(ctx, `SELECT datname, datconnlimit = -2, CASE WHEN has_database_privilege(oid, 'CONNECT') THEN pg_database_size(oid) ELSE 0 END
+		FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY 1`)
 	if err != nil {
 		return s, fmt.Errorf("list the databases: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var name string
+		var torn bool
 		var size int64
-		if err := rows.Scan(&name, &size); err != nil {
+		if err := rows.Scan(&name, &torn, &size); err != nil {
 			return s, fmt.Errorf("list the databases: %w", err)
+		}
+		if torn {
+			s.Torn = append(s.Torn, name)
+			continue
 		}
 		s.Databases = append(s.Databases, name)
 		s.Bytes += size

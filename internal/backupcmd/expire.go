@@ -22,6 +22,7 @@ type expireFlags struct {
 	host    *Host // nil: this is done by schedule, which keeps what came of it itself
 	policy  backup.Policy
 	plan    bool
+	yes     bool
 	history bool
 }
 
@@ -58,6 +59,7 @@ to; without the flag BACKUP_WINDOW holds, where it is set. Without any --keep fl
 like). The newest sound backup is never removed; one that was found damaged takes no sound one's place. Logical backups are counted apart, those of different databases or tables apart
 from each other, by the same rules; --window is an age for them. What the store protects against deletion (object lock) stays, and is named.
 
+At a terminal the plan is shown first, and the service's name is to be typed; a script is not asked.
 Who removed what is kept in the repository (--history), and in the audit log of the service, where it can be reached.`,
 		Example: `  covetctl backup expire --plan
   covetctl backup expire --window 7d --keep-weekly 4 --keep-monthly 12 --plan
@@ -77,6 +79,7 @@ Who removed what is kept in the repository (--history), and in the audit log of 
 	fs.IntVar(&f.policy.Monthly, "keep-monthly", 0, "the same for months")
 	fs.Var((*days)(&f.policy.Window), "window", "keep what restoring to any moment since then needs, such as 7d")
 	fs.BoolVar(&f.plan, "plan", false, "show what would be removed, and remove nothing")
+	fs.BoolVar(&f.yes, "yes", false, "don't ask at a terminal; a script isn't asked")
 	fs.BoolVar(&f.history, "history", false, "show who removed what, instead")
 	return cmd
 }
@@ -99,6 +102,9 @@ func (f *expireFlags) run(cmd *cobra.Command) error {
 	if f.history {
 		return f.printHistory(cmd, c)
 	}
+	if err := f.confirm(cmd, c, time.Now()); err != nil {
+		return err
+	}
 	began := time.Now()
 	e, err := f.expire(ctx, c, began)
 	if !f.plan && f.host != nil {
@@ -110,18 +116,17 @@ func (f *expireFlags) run(cmd *cobra.Command) error {
 	return f.print(cmd.OutOrStdout(), e, func(w io.Writer) error { return f.table(w, e) })
 }
 
-// expire decides on the backups of both kinds.
+// expire decides on the backups of both kinds. With an error it returns what was decided by then, nil where that was nothing.
 func (f *expireFlags) expire(ctx context.Context, c backup.Cluster, now time.Time) (*backup.Expiry, error) {
 	e, err := c.Expire(ctx, f.policy, now, f.plan)
 	if err != nil {
-		return nil, err
+		return e, err
 	}
 	dumps, err := c.ExpireLogical(ctx, f.policy, now, f.plan)
-	if err != nil {
-		return nil, err
+	if dumps != nil {
+		e.Add(dumps)
 	}
-	e.Add(dumps)
-	return e, nil
+	return e, err
 }
 
 func (f *expireFlags) table(w io.Writer, e *backup.Expiry) error {

@@ -27,8 +27,11 @@ const removalKind = "expire-by-hand"
 // reached. Where nothing was removed there is nothing to tell.
 func (f *expireFlags) note(cmd *cobra.Command, c backup.Cluster, began time.Time, e *backup.Expiry, failure error) error {
 	r := recovery.Removal{Repository: c.Where, Rules: f.rules(cmd), Host: restore.ThisHost()}
+	ctx, stop := context.WithTimeout(context.WithoutCancel(cmd.Context()), 30*time.Second)
+	defer stop()
 	if failure != nil {
 		r.Failure = failure.Error()
+		r.Backups = gone(ctx, c, e)
 	} else {
 		r.WAL, r.Bytes = e.WAL, e.PackBytes+e.WALBytes
 		for _, d := range e.Decisions {
@@ -37,12 +40,10 @@ func (f *expireFlags) note(cmd *cobra.Command, c backup.Cluster, began time.Time
 			}
 		}
 		r.Kept = len(e.Decisions) - len(r.Backups)
-		if len(r.Backups)+r.WAL == 0 && r.Bytes == 0 {
+		if e.Nothing() {
 			return nil
 		}
 	}
-	ctx, stop := context.WithTimeout(context.WithoutCancel(cmd.Context()), 30*time.Second)
-	defer stop()
 	f.host.tell(ctx, cmd.ErrOrStderr(), console.NoteRemoval, r, "what was removed")
 	began = began.UTC()
 	err := c.SaveAttempt(ctx, c.Service, &backup.Attempt{
@@ -55,6 +56,30 @@ func (f *expireFlags) note(cmd *cobra.Command, c backup.Cluster, began time.Time
 		return fmt.Errorf("it could not be kept who removed what: %w", err)
 	}
 	return nil
+}
+
+// gone are the backups of those that were to go that are no longer in the repository; nil where that can't be known.
+func gone(ctx context.Context, c backup.Cluster, e *backup.Expiry) []string {
+	out := []string{}
+	if e == nil {
+		return out // it ended before anything was decided
+	}
+	there := map[string]bool{}
+	for _, c := range []backup.Cluster{c, c.LogicalBackups()} {
+		heads, err := c.Backups(ctx)
+		if err != nil {
+			return nil
+		}
+		for _, h := range heads {
+			there[h.ID] = true
+		}
+	}
+	for _, d := range e.Decisions {
+		if !d.Keep && !there[d.Head.ID] {
+			out = append(out, d.Head.ID)
+		}
+	}
+	return out
 }
 
 // rules are what was to stay, as the command line says it.

@@ -263,6 +263,19 @@ func (s *scene) expire(t *testing.T) {
 	if b.runJSON(&heads, "backup", "list"); len(heads) != 2 {
 		t.Fatalf("after --plan there are %d backups", len(heads))
 	}
+	if out, code := b.typing("orders!", "backup", "expire", "--keep", "1"); code != 2 || !strings.Contains(out, "nothing was removed") || !strings.Contains(out, s.first.ID) {
+		t.Errorf("a wrong answer: exit %d, %s", code, out)
+	}
+	if b.runJSON(&heads, "backup", "list"); len(heads) != 2 {
+		t.Fatalf("after a wrong answer there are %d backups", len(heads))
+	}
+	other, _ := s.copy(t)
+	if out, code := other.typing("orders", "backup", "expire", "--keep", "1"); code != 0 || !strings.Contains(out, "would remove") {
+		t.Errorf("the right answer: exit %d, %s", code, out)
+	}
+	if other.runJSON(&heads, "backup", "list"); len(heads) != 1 {
+		t.Errorf("after the right answer there are %d backups", len(heads))
+	}
 	b.runJSON(&done, "backup", "expire", "--keep", "1")
 	if b.runJSON(&heads, "backup", "list"); len(heads) != 1 || heads[0].ID != s.second.ID {
 		t.Errorf("left: %+v", heads)

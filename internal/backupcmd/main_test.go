@@ -119,6 +119,19 @@ func (b *bench) try(args ...string) (stdout, stderr string, code int) {
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
+// typing runs covetctl at a terminal, where something is typed.
+func (b *bench) typing(line string, args ...string) (shown string, code int) {
+	b.t.Helper()
+	cmd := pgtest.Command(b.t, "script", "-qec", b.bin+" "+strings.Join(args, " "), "/dev/null")
+	cmd.Env, cmd.Stdin = b.env, strings.NewReader(line+"\n")
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		b.t.Fatal(err)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
 // run runs covetctl, which must succeed.
 func (b *bench) run(args ...string) string {
 	b.t.Helper()

@@ -29,6 +29,11 @@ type Expiry struct {
 	Waiting []string `json:"waiting_for,omitempty"`
 }
 
+// Nothing says whether there is nothing to remove.
+func (e *Expiry) Nothing() bool {
+	return len(e.Packs)+e.WAL == 0 && !slices.ContainsFunc(e.Decisions, func(d Decision) bool { return !d.Keep })
+}
+
 // Expire removes the backups that the policy doesn't keep, then the packs and the WAL that no backup needs any longer.
 // With dryRun it only says what it would do. It may be interrupted and run again at any time, beside running backups.
 func (c Cluster) Expire(ctx context.Context, p Policy, now time.Time, dryRun bool) (*Expiry, error) {

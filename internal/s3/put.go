@@ -20,11 +20,12 @@ import (
 )
 
 // partSize is what one request carries. Longer objects go up in parts while they are still being produced, so that no
-// more than (partsInFlight+1) parts are in memory. 10,000 parts of it make the largest object 50 GB.
+// more than a few are in memory: one of each upload, and partsShared of all together. 10,000 parts of it make the largest
+// object 50 GB.
 const (
 	partSize      = 5 << 20
 	partsInFlight = 2
-	partsKept     = partsInFlight + 1
+	partsShared   = 2
 )
 
 // nonceKey is the metadata that tells our own write from another's when an answer was lost and the retry finds the key
@@ -33,23 +34,23 @@ const nonceKey = "covet-write"
 
 // Put implements backup.Store.
 func (s *Store) Put(ctx context.Context, key string, r io.Reader, o backup.PutOptions) error {
-	p := &put{Store: s, key: key, ifAbsent: o.IfAbsent, nonce: rand.Text(), free: make(chan []byte, partsInFlight+1)}
+	p := &put{Store: s, key: key, ifAbsent: o.IfAbsent, nonce: rand.Text(), own: make(chan []byte, 1)}
 	first, last, err := p.fill(r)
 	if err == nil && last {
-		err = p.single(ctx, first)
+		err = p.single(ctx, first.body)
 	} else if err == nil {
 		err = p.multipart(ctx, first, r)
 	}
 	if err != nil {
 		return fmt.Errorf("put %s: %w", s.where(key), explain(err))
 	}
-	for len(p.free) > 0 { // of a failed one, a request may still be reading
-		select {
-		case s.parts <- <-p.free:
-		default: // as many are kept as one upload needs
-		}
-	}
 	return nil
+}
+
+// part is what one request carries; an upload's first is its own, so that none waits for another's.
+type part struct {
+	body   []byte
+	shared bool
 }
 
 // put is one object on its way up.
@@ -58,37 +59,53 @@ type put struct {
 	key      string
 	ifAbsent bool
 	nonce    string
-	free     chan []byte
-	made     int
+	own      chan []byte // its own buffer, when nothing reads from it
+	begun    bool
 }
 
 // fill reads the next part; last is true when r ended with it.
-func (p *put) fill(r io.Reader) (part []byte, last bool, err error) {
+func (p *put) fill(r io.Reader) (next part, last bool, err error) {
 	lim := io.LimitReader(r, partSize)
-	if sized, ok := r.(interface{ Len() int }); ok && p.made == 0 && sized.Len() < partSize {
-		part = make([]byte, sized.Len(), sized.Len()+1) // small objects need no part-sized buffer
+	if sized, ok := r.(interface{ Len() int }); ok && !p.begun && sized.Len() < partSize {
+		next.body = make([]byte, sized.Len(), sized.Len()+1) // small objects need no part-sized buffer
 	} else {
-		part = p.buffer()
+		next = p.buffer()
 	}
-	n, err := io.ReadFull(lim, part[:cap(part)])
+	n, err := io.ReadFull(lim, next.body[:cap(next.body)])
+	next.body = next.body[:n]
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return part[:n], true, nil
+		return next, true, nil
 	}
-	return part[:n], false, err
+	return next, false, err
 }
 
-// buffer takes a returned buffer, or makes one while fewer exist than may be in use.
-func (p *put) buffer() []byte {
-	if p.made <= partsInFlight {
-		p.made++
+// buffer waits for a buffer that is free.
+func (p *put) buffer() part {
+	var next part
+	if p.begun {
 		select {
-		case b := <-p.Store.parts:
-			return b
-		default:
-			return make([]byte, 0, partSize)
+		case next.body = <-p.own:
+		case next.body = <-p.shared:
+			next.shared = true
 		}
 	}
-	return <-p.free
+	p.begun = true
+	if next.body == nil {
+		next.body = make([]byte, 0, partSize)
+	}
+	return next
+}
+
+// release gives a part's buffer back; of a failed one a request may still be reading.
+func (p *put) release(done part, err error) {
+	if err != nil {
+		done.body = nil
+	}
+	if done.shared {
+		p.shared <- done.body[:0]
+	} else {
+		p.own <- done.body[:0]
+	}
 }
 
 func (p *put) condition() *string {
@@ -117,7 +134,7 @@ func (p *put) single(ctx context.Context, body []byte) error {
 	return p.settle(ctx, err)
 }
 
-func (p *put) multipart(ctx context.Context, first []byte, r io.Reader) error {
+func (p *put) multipart(ctx context.Context, first part, r io.Reader) error {
 	up, err := p.client.CreateMultipartUpload(ctx, &awss3.CreateMultipartUploadInput{
 		Bucket: &p.o.Bucket, Key: p.Store.key(p.key), Metadata: map[string]string{nonceKey: p.nonce},
 		ServerSideEncryption: types.ServerSideEncryption(p.o.SSE), SSEKMSKeyId: optional(p.o.KMSKeyID),
@@ -146,18 +163,19 @@ func (p *put) multipart(ctx context.Context, first []byte, r io.Reader) error {
 }
 
 // parts uploads first and the rest of r, a few parts at a time.
-func (p *put) parts(ctx context.Context, id *string, part []byte, r io.Reader) ([]types.CompletedPart, error) {
+func (p *put) parts(ctx context.Context, id *string, next part, r io.Reader) ([]types.CompletedPart, error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(partsInFlight)
 	var mu sync.Mutex
 	var done []types.CompletedPart
 	var readErr error
 	for number, last := int32(1), false; ; number++ {
-		body := part
-		g.Go(func() error {
-			defer func() { p.free <- body[:0] }()
+		sent := next
+		g.Go(func() (err error) {
+			defer func() { p.release(sent, err) }()
+			body := sent.body
 			var out *awss3.UploadPartOutput
-			err := p.digested(body, func(md5 *string) (err error) {
+			err = p.digested(body, func(md5 *string) (err error) {
 				out, err = p.client.UploadPart(ctx, &awss3.UploadPartInput{
 					Bucket: &p.o.Bucket, Key: p.Store.key(p.key), UploadId: id, PartNumber: &number, ContentMD5: md5,
 					Body: bytes.NewReader(body), ContentLength: aws.Int64(int64(len(body))),
@@ -175,7 +193,8 @@ func (p *put) parts(ctx context.Context, id *string, part []byte, r io.Reader) (
 		if last || ctx.Err() != nil {
 			break
 		}
-		if part, last, readErr = p.fill(r); readErr != nil || len(part) == 0 {
+		if next, last, readErr = p.fill(r); readErr != nil || len(next.body) == 0 {
+			p.release(next, readErr)
 			break
 		}
 	}

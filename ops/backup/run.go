@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -338,6 +339,7 @@ func (c Cluster) present(ctx context.Context, m *Manifest) error {
 }
 
 func (r *run) takeWAL(ctx context.Context, first, last Segment) error {
+	debug.FreeOSMemory() // what the copy held: a segment is in memory whole
 	return r.WAL.Segments(ctx, first, last, func(name string, data []byte) error {
 		_, err := r.c.PushWAL(ctx, name, data, r.Codec)
 		return err

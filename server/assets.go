@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/covetpy/covet/server/config"
 	"github.com/covetpy/covet/server/static"
 )
 
@@ -30,7 +31,7 @@ func (s *Server) openAssets() error {
 		a.prefix = u.Path // where a content network fetches them
 	}
 	if a.prefix == "" || a.prefix == "/" {
-		a.prefix = defaultAssets().StaticURL
+		a.prefix = config.DefaultStaticURL
 	}
 	s.assets = a
 	s.Component(Component{Name: "static files", Stop: func(context.Context) error { return files.Close() }})

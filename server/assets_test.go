@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/covetpy/covet/server/config"
 )
 
 // raw sends a request exactly as it is and returns all of the answer.
@@ -46,7 +48,7 @@ func TestStaticFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := serveStack(t, Config{Assets: AssetsConfig{StaticDir: dir}, Security: SecurityConfig{RateLimitEnabled: true, RateLimitPerMinute: 1}}, func(s *Server) {
+	s := serveStack(t, config.Config{Assets: config.AssetsConfig{StaticDir: dir}, Security: config.SecurityConfig{RateLimitEnabled: true, RateLimitPerMinute: 1}}, func(s *Server) {
 		s.Router().Get("/*", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "the application") })
 	})
 	for range 5 { // the files of a page are not held to limits
@@ -73,14 +75,14 @@ func TestStaticFiles(t *testing.T) {
 func TestAssetURLs(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		assets     AssetsConfig
+		assets     config.AssetsConfig
 		name, want string
 	}{
-		{AssetsConfig{}, "css/app.css", "/static/css/app.css"},
-		{AssetsConfig{CDNURL: "https://cdn.example/"}, "/a b.css", "https://cdn.example/static/a%20b.css"},
-		{AssetsConfig{StaticURL: "https://files.example/s/"}, "app.css", "https://files.example/s/app.css"},
+		{config.AssetsConfig{}, "css/app.css", "/static/css/app.css"},
+		{config.AssetsConfig{CDNURL: "https://cdn.example/"}, "/a b.css", "https://cdn.example/static/a%20b.css"},
+		{config.AssetsConfig{StaticURL: "https://files.example/s/"}, "app.css", "https://files.example/s/app.css"},
 	} {
-		s, err := New(Config{Assets: c.assets}, WithLogOutput(io.Discard))
+		s, err := New(config.Config{Assets: c.assets}, WithLogOutput(io.Discard))
 		if err != nil {
 			t.Fatal(err)
 		}

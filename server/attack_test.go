@@ -6,19 +6,12 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
-)
 
-func mustPrefixes(t *testing.T, text string) (out []netip.Prefix) {
-	t.Helper()
-	if err := prefixes(&out)(text); err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
+	"github.com/covetpy/covet/server/config"
+)
 
 // statusOf reads the status line of an answer.
 func statusOf(t *testing.T, c net.Conn) string {
@@ -112,7 +105,7 @@ func TestAttackHeaderFloodsAndBodies(t *testing.T) {
 func TestAttackEndlessBody(t *testing.T) {
 	t.Parallel()
 	read := make(chan error, 1)
-	s := serveStack(t, Config{}, func(s *Server) {
+	s := serveStack(t, config.Config{}, func(s *Server) {
 		s.Router().Post("/", func(w http.ResponseWriter, r *http.Request) {
 			n, err := io.Copy(io.Discard, r.Body)
 			read <- fmt.Errorf("%d: %w", n, err)
@@ -130,7 +123,7 @@ func TestAttackEndlessBody(t *testing.T) {
 
 func TestAttackPathsKeepMetricsFlat(t *testing.T) {
 	t.Parallel()
-	s, err := New(Config{PrometheusEnabled: true, Security: SecurityConfig{RateLimitEnabled: true, RateLimitPerMinute: 1_000_000}}, WithLogOutput(io.Discard))
+	s, err := New(config.Config{PrometheusEnabled: true, Security: config.SecurityConfig{RateLimitEnabled: true, RateLimitPerMinute: 1_000_000}}, WithLogOutput(io.Discard))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +160,7 @@ func TestAttackPathsKeepMetricsFlat(t *testing.T) {
 func TestAttackSmuggling(t *testing.T) {
 	t.Parallel()
 	var paths []string
-	s := serveStack(t, Config{}, func(s *Server) {
+	s := serveStack(t, config.Config{}, func(s *Server) {
 		s.Router().HandleFunc("/*", func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			paths = append(paths, r.Method+" "+r.URL.Path)

@@ -8,12 +8,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/covetpy/covet/server/config"
 )
 
 // A connection that the kernel has taken after accepting was stopped is answered, not reset.
 func TestLateConnectionsAreAnswered(t *testing.T) {
 	t.Parallel()
-	s, err := New(Config{}, WithLogOutput(io.Discard))
+	s, err := New(config.Config{}, WithLogOutput(io.Discard))
 	if err != nil {
 		t.Fatal(err)
 	}

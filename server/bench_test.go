@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/covetpy/covet/server/auth"
+	"github.com/covetpy/covet/server/config"
 	"github.com/go-chi/chi/v5"
 )
 
@@ -46,9 +47,9 @@ func signedIn(b *testing.B) string {
 // fullStack is everything that can be in a request's way: limits by address and user, tokens, CORS, a role.
 func fullStack(b *testing.B) http.Handler {
 	b.Helper()
-	s, err := New(Config{GzipEnabled: true, Security: SecurityConfig{
+	s, err := New(config.Config{GzipEnabled: true, Security: config.SecurityConfig{
 		RateLimitEnabled: true, RateLimitPerMinute: 1_000_000_000, RateLimitPerHour: 1_000_000_000,
-		JWTSecretKey: Secret(jwtKey), CORSOrigins: []string{"https://shop.example"},
+		JWTSecretKey: config.Secret(jwtKey), CORSOrigins: []string{"https://shop.example"},
 	}}, WithLogOutput(io.Discard))
 	if err != nil {
 		b.Fatal(err)

@@ -5,10 +5,12 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/covetpy/covet/server/config"
 )
 
 func serveCrossOrigin(t *testing.T, credentials bool) *served {
-	cfg := Config{PrometheusEnabled: true, Security: SecurityConfig{CORSOrigins: []string{"https://shop.example", "http://localhost:3000"}, CORSAllowCredentials: credentials}}
+	cfg := config.Config{PrometheusEnabled: true, Security: config.SecurityConfig{CORSOrigins: []string{"https://shop.example", "http://localhost:3000"}, CORSAllowCredentials: credentials}}
 	return serveStack(t, cfg, func(s *Server) {
 		s.Fallback(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Vary", "X-Origin-Kind")
@@ -81,7 +83,7 @@ func TestCORSPreflight(t *testing.T) {
 // Without CORS_ORIGINS what the application says stands.
 func TestCORSLeftToTheApplication(t *testing.T) {
 	t.Parallel()
-	s := serveStack(t, Config{}, func(s *Server) {
+	s := serveStack(t, config.Config{}, func(s *Server) {
 		s.Fallback(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set(allowOrigin, "https://mine.example") }))
 	})
 	resp, _ := s.do(t, "OPTIONS", "/x", nil, "Origin", "https://mine.example", requestMethod, "PUT")
@@ -122,13 +124,13 @@ func TestCSRF(t *testing.T) {
 
 func TestCORSOriginsSetting(t *testing.T) {
 	t.Parallel()
-	cfg, _, err := Load(Sources{Environ: []string{"CORS_ORIGINS=https://Shop.example:443/, http://[::1]:80,http://a.example:81"}})
+	cfg, _, err := config.Load(config.Sources{Environ: []string{"CORS_ORIGINS=https://Shop.example:443/, http://[::1]:80,http://a.example:81"}})
 	if got := strings.Join(cfg.Security.CORSOrigins, " "); err != nil || got != "https://shop.example http://[::1] http://a.example:81" {
 		t.Errorf("%q, %v", got, err)
 	}
 	for value, says := range map[string]string{"*": "stands for anybody", "null": "stands for anybody", "https://*.shop.example": "stands for anybody",
 		"shop.example": "is no origin", "https://shop.example/path": "more than scheme", "ftp://shop.example": "is no origin"} {
-		if _, _, err := Load(Sources{Environ: []string{"CORS_ORIGINS=" + value}}); err == nil || !strings.Contains(err.Error(), says) {
+		if _, _, err := config.Load(config.Sources{Environ: []string{"CORS_ORIGINS=" + value}}); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", value, err)
 		}
 	}

@@ -1,7 +1,7 @@
 // Package server is the production runtime of a service: its configuration, the HTTP stack around its routes, and its
 // life from start to exit. covetd is built on it, and an application in Go can be.
 //
-//	cfg, _, err := server.Load(server.Sources{Environ: os.Environ(), DotEnv: ".env"})
+//	cfg, _, err := config.Load(config.Sources{Environ: os.Environ(), DotEnv: ".env"})
 //	if err != nil { … }                              // every fault, in one message
 //	srv, err := server.New(cfg)
 //	if err != nil { … }
@@ -12,8 +12,8 @@
 //
 // # Configuration
 //
-// A value is looked for in flags, the environment, a .env file and a YAML file, in this order; [Load] says which settings
-// there are and [Report] where each came from. In the file, SHUTDOWN_TIMEOUT is shutdown_timeout, or timeout under
+// A value is looked for in flags, the environment, a .env file and a YAML file, in this order; [config.Load] says which settings
+// there are and [config.Report] where each came from. In the file, SHUTDOWN_TIMEOUT is shutdown_timeout, or timeout under
 // shutdown. SECRET_KEY_FILE names a file that holds SECRET_KEY, and so for every secret.
 //
 // # Life

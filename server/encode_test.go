@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+
+	"github.com/covetpy/covet/server/config"
 )
 
 var long = strings.Repeat("all work and no play makes jack a dull boy\n", 100)
@@ -202,7 +204,7 @@ func TestPackedIsBounded(t *testing.T) {
 // An answer that was compressed before is the same as the first time.
 func TestPackedAnswersAreWhole(t *testing.T) {
 	t.Parallel()
-	s := serveStack(t, Config{GzipEnabled: true}, func(s *Server) {
+	s := serveStack(t, config.Config{GzipEnabled: true}, func(s *Server) {
 		s.Router().HandleFunc("/{word}", func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, strings.Repeat(chi.URLParam(r, "word")+" ", 1000))
 		})

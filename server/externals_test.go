@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/covetpy/covet/server/config"
 )
 
 func TestExternalServicesDecideReadiness(t *testing.T) {
@@ -23,7 +25,7 @@ func TestExternalServicesDecideReadiness(t *testing.T) {
 	}))
 	defer other.Close()
 	load := func(env ...string) *served {
-		cfg, _, err := Load(Sources{Environ: append(env, "HEALTH_SERVICE_TIMEOUT=200ms")})
+		cfg, _, err := config.Load(config.Sources{Environ: append(env, "HEALTH_SERVICE_TIMEOUT=200ms")})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,7 +64,7 @@ func TestExternalServicesDecideReadiness(t *testing.T) {
 func TestExternalSettingsFaults(t *testing.T) {
 	t.Parallel()
 	for _, bad := range []string{"HEALTH_REQUIRED_SERVICES=pay", "HEALTH_REQUIRED_SERVICES=pay=ftp://x", "HEALTH_OPTIONAL_SERVICES=mail=http://u:p@x/", "HEALTH_OPTIONAL_SERVICES=mail=/health"} {
-		if _, _, err := Load(Sources{Environ: []string{bad}}); err == nil {
+		if _, _, err := config.Load(config.Sources{Environ: []string{bad}}); err == nil {
 			t.Errorf("%s passes", bad)
 		}
 	}

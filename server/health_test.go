@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/covetpy/covet/server/config"
 )
 
 func newTestHealth(checks ...Check) *Health {
@@ -107,7 +109,7 @@ func TestHealthCheckThatHangs(t *testing.T) {
 func TestHealthPages(t *testing.T) {
 	t.Parallel()
 	var broken atomic.Bool
-	s := serveStack(t, Config{Version: "v9"}, func(s *Server) {
+	s := serveStack(t, config.Config{Version: "v9"}, func(s *Server) {
 		s.Health().Register(Check{Name: "db", Required: true, Timeout: time.Second, Run: func(context.Context) error {
 			if broken.Load() {
 				return errors.New("connection refused")

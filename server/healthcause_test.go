@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/covetpy/covet/server/config"
 )
 
 func TestReadyTellsStrangersTheCauseAlone(t *testing.T) {
@@ -18,7 +20,7 @@ func TestReadyTellsStrangersTheCauseAlone(t *testing.T) {
 		"connection refused": refused, "SQLSTATE 28P01": denied, "no replica": errors.New("no replica"),
 		"no answer within 2s": context.DeadlineExceeded,
 	} {
-		s := serveStack(t, Config{}, func(s *Server) {
+		s := serveStack(t, config.Config{}, func(s *Server) {
 			s.Health().Register(Check{Name: "db", Required: true, Run: func(context.Context) error { return err }})
 		})
 		_, body := s.do(t, "GET", "/health/ready", nil)

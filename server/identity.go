@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/covetpy/covet/server/auth"
+	"github.com/covetpy/covet/server/config"
 	"github.com/covetpy/covet/server/limit"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -34,7 +35,7 @@ func (s *Server) openIdentity(users auth.UserStore) (*identity, error) {
 	c, prefix := s.cfg.Security, "covet:auth:"+s.cfg.Service+":"
 	if c.JWTSecretKey == "" {
 		if users != nil {
-			return nil, &ConfigError{Faults: []Fault{{Name: "JWT_SECRET_KEY", Problem: "is missing: the application issues tokens", Example: "JWT_SECRET_KEY=$(openssl rand -hex 32)"}}}
+			return nil, &config.ConfigError{Faults: []config.Fault{{Name: "JWT_SECRET_KEY", Problem: "is missing: the application issues tokens", Example: "JWT_SECRET_KEY=$(openssl rand -hex 32)"}}}
 		}
 		return nil, nil
 	}
@@ -52,7 +53,7 @@ func (s *Server) openIdentity(users auth.UserStore) (*identity, error) {
 	}
 	tokens, err := auth.NewTokens(auth.Config{
 		Key: []byte(c.JWTSecretKey.Reveal()), Algorithm: c.JWTAlgorithm, Issuer: s.cfg.Service, Audience: s.cfg.Service,
-		AccessTTL: c.accessTTL(), RefreshTTL: c.refreshTTL(),
+		AccessTTL: c.AccessTTL(), RefreshTTL: c.RefreshTTL(),
 	}, families)
 	if err != nil {
 		return nil, err
@@ -70,7 +71,7 @@ func (s *Server) openIdentity(users auth.UserStore) (*identity, error) {
 
 // openFamilies says where the families of tokens are kept: in Redis, or in the database, or else in this process.
 func (s *Server) openFamilies(prefix string) (auth.Families, error) {
-	access := s.cfg.Security.accessTTL()
+	access := s.cfg.Security.AccessTTL()
 	redis, err := s.redisAt("redis_session", s.cfg.Data.RedisSessionURL)
 	switch {
 	case err != nil:

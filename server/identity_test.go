@@ -5,20 +5,22 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/covetpy/covet/server/auth"
+	"github.com/covetpy/covet/server/config"
 	"github.com/covetpy/covet/server/redisdb/redistest"
 	"github.com/golang-jwt/jwt/v5"
 )
 
-var jwtKey = strings.Repeat("k", minJWTKey)
+var jwtKey = strings.Repeat("k", 64)
 
 // serveIdentity is a service with the users alice, an engineer, and bob, who may do nothing.
-func serveIdentity(t *testing.T, security SecurityConfig) *served {
+func serveIdentity(t *testing.T, security config.SecurityConfig) *served {
 	t.Helper()
 	users := filepath.Join(t.TempDir(), "users")
 	for name, roles := range map[string][]string{"alice": {"engineer"}, "bob": nil} {
@@ -26,8 +28,8 @@ func serveIdentity(t *testing.T, security SecurityConfig) *served {
 			t.Fatal(err)
 		}
 	}
-	security.JWTSecretKey, security.AuthUsersFile = Secret(jwtKey), users
-	return serveStack(t, Config{Service: "shop", PrometheusEnabled: true, Security: security}, func(s *Server) {
+	security.JWTSecretKey, security.AuthUsersFile = config.Secret(jwtKey), users
+	return serveStack(t, config.Config{Service: "shop", PrometheusEnabled: true, Security: security}, func(s *Server) {
 		s.Router().Get("/open", func(w http.ResponseWriter, r *http.Request) {
 			if p := auth.PrincipalFrom(r.Context()); p != nil {
 				_, _ = io.WriteString(w, p.User)
@@ -60,7 +62,7 @@ func (s *served) tokens(t *testing.T, path string, fields map[string]string) (au
 func TestLoginRefreshRevoke(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	for name, security := range map[string]SecurityConfig{"memory": {}, "redis": {RedisURL: Secret(redis.URL())}} {
+	for name, security := range map[string]config.SecurityConfig{"memory": {}, "redis": {RedisURL: config.Secret(redis.URL())}} {
 		s := serveIdentity(t, security)
 		pair, resp, text := s.tokens(t, "/auth/token", map[string]string{"username": "alice", "password": "alice's password"})
 		if resp.StatusCode != http.StatusOK || pair.TokenType != "Bearer" || pair.ExpiresIn != 900 || resp.Header.Get("Cache-Control") != "no-store" {
@@ -103,7 +105,7 @@ func TestLoginRefreshRevoke(t *testing.T) {
 
 func TestRolesAndForgedTokens(t *testing.T) {
 	t.Parallel()
-	s := serveIdentity(t, SecurityConfig{})
+	s := serveIdentity(t, config.SecurityConfig{})
 	bob, _, _ := s.tokens(t, "/auth/token", map[string]string{"username": "bob", "password": "bob's password"})
 	forged := func(method jwt.SigningMethod, key any) string {
 		text, err := jwt.NewWithClaims(method, jwt.MapClaims{"iss": "shop", "aud": "shop", "sub": "alice", "jti": "1", "fam": "f", "use": "access",
@@ -138,7 +140,7 @@ func TestRolesAndForgedTokens(t *testing.T) {
 
 func TestLoginRefusals(t *testing.T) {
 	t.Parallel()
-	s := serveIdentity(t, SecurityConfig{})
+	s := serveIdentity(t, config.SecurityConfig{})
 	for _, c := range []struct {
 		body, kind string
 		want       int
@@ -175,8 +177,8 @@ func TestLoginRefusals(t *testing.T) {
 // Two addresses of one user share the user's rate.
 func TestRateLimitByUser(t *testing.T) {
 	t.Parallel()
-	s := serveIdentity(t, SecurityConfig{RateLimitEnabled: true, RateLimitPerMinute: 6})
-	s.cfg.TrustedProxies = mustPrefixes(t, "127.0.0.0/8")
+	s := serveIdentity(t, config.SecurityConfig{RateLimitEnabled: true, RateLimitPerMinute: 6})
+	s.cfg.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	pair, _, _ := s.tokens(t, "/auth/token", map[string]string{"username": "alice", "password": "alice's password"})
 	ok := 0
 	for _, address := range []string{"203.0.113.1", "203.0.113.2", "203.0.113.3", "203.0.113.4"} {
@@ -215,7 +217,7 @@ func TestIdentitySettings(t *testing.T) {
 		"all right":        {[]string{"ENVIRONMENT=production", "JWT_SECRET_KEY=" + long, "SECRET_KEY=" + other, "AUTH_USERS_FILE=" + users, redis}, ""},
 		"development, any": {[]string{"JWT_SECRET_KEY=short", "SECRET_KEY=short"}, ""},
 	} {
-		_, report, err := Load(Sources{Environ: c.env})
+		_, report, err := config.Load(config.Sources{Environ: c.env})
 		if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -223,8 +225,8 @@ func TestIdentitySettings(t *testing.T) {
 			t.Errorf("%s: the key is shown", name)
 		}
 	}
-	var config *ConfigError
-	if _, err := New(Config{}, WithLogOutput(io.Discard), WithUsers(&auth.UsersFile{})); !errors.As(err, &config) {
+	var faults *config.ConfigError
+	if _, err := New(config.Config{}, WithLogOutput(io.Discard), WithUsers(&auth.UsersFile{})); !errors.As(err, &faults) {
 		t.Errorf("an application's users without a key: %v", err)
 	}
 }

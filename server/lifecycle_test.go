@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/covetpy/covet/server/config"
 )
 
 func TestLifeStartsAndStopsInOrder(t *testing.T) {
@@ -294,7 +296,7 @@ func TestAdminSocket(t *testing.T) {
 func TestListenFailureNamesTheWayOut(t *testing.T) {
 	t.Parallel()
 	s := startService(t)
-	cfg := Config{Listen: s.addr, DataDir: t.TempDir()}
+	cfg := config.Config{Listen: s.addr, DataDir: t.TempDir()}
 	other, err := New(cfg, WithLogOutput(io.Discard))
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+
+	"github.com/covetpy/covet/server/config"
 )
 
 // logging is the service's logger and the access log beside it, on one sink.
@@ -20,7 +22,7 @@ type logging struct {
 }
 
 // newLogging opens the log that cfg asks for. out replaces standard error, for tests and embedding.
-func newLogging(cfg Config, out io.Writer) (*logging, error) {
+func newLogging(cfg config.Config, out io.Writer) (*logging, error) {
 	if out == nil {
 		out = os.Stderr
 	}
@@ -80,7 +82,7 @@ func frameworkNames(groups []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-func textFormat(cfg Config, out io.Writer) bool {
+func textFormat(cfg config.Config, out io.Writer) bool {
 	switch cfg.LogFormat {
 	case "text":
 		return true
@@ -88,7 +90,7 @@ func textFormat(cfg Config, out io.Writer) bool {
 		return false
 	}
 	f, isFile := out.(*os.File)
-	if !isFile || cfg.Environment != Development {
+	if !isFile || cfg.Environment != config.Development {
 		return false
 	}
 	info, err := f.Stat()

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strings"
@@ -16,7 +17,7 @@ import (
 func (s *Server) openObservers() error {
 	c := s.cfg.Observe
 	if c.SentryDSN != "" {
-		r, err := sentry.Open(sentry.Config{DSN: c.SentryDSN.Reveal(), Service: s.cfg.Service, Release: s.cfg.release(), Environment: s.cfg.Environment, TracesRate: c.SentryTracesRate})
+		r, err := sentry.Open(sentry.Config{DSN: c.SentryDSN.Reveal(), Service: s.cfg.Service, Release: s.cfg.Release(), Environment: s.cfg.Environment, TracesRate: c.SentryTracesRate})
 		if err != nil {
 			return err
 		}
@@ -38,10 +39,9 @@ func (s *Server) openObservers() error {
 		for name, value := range c.TracesHeaders {
 			headers[name] = value.Reveal()
 		}
-		name := c.TracesName
-		orText(&name, s.cfg.Service)
+		name := cmp.Or(c.TracesName, s.cfg.Service)
 		t, err := tracing.Open(context.Background(), tracing.Config{Endpoint: c.TracesEndpoint, Headers: headers, Service: name,
-			Version: s.cfg.release(), Environment: s.cfg.Environment, Sampler: c.TracesSampler, Ratio: c.TracesRatio, Log: s.Logger("traces")})
+			Version: s.cfg.Release(), Environment: s.cfg.Environment, Sampler: c.TracesSampler, Ratio: c.TracesRatio, Log: s.Logger("traces")})
 		if err != nil {
 			return err
 		}
@@ -49,14 +49,6 @@ func (s *Server) openObservers() error {
 		s.Component(Component{Name: "traces", Stop: s.unlessLate(t.Close)})
 	}
 	return nil
-}
-
-// release is what errors and traces are told to come from.
-func (c *Config) release() string {
-	if c.Version != "" {
-		return c.Version
-	}
-	return c.App.Version
 }
 
 // unlessLate makes a failure to deliver the last of what was observed a warning: the service has stopped as it should.

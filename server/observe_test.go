@@ -17,6 +17,8 @@ import (
 	coltrace "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/covetpy/covet/server/config"
 )
 
 // sink takes what is sent to it, as Sentry or a collector does.
@@ -57,8 +59,8 @@ func (s *sink) text() string {
 }
 
 // dsn is that of a project of the sink's.
-func (s *sink) dsn() Secret {
-	return Secret(strings.Replace(s.URL, "http://", "http://publickey@", 1) + "/42")
+func (s *sink) dsn() config.Secret {
+	return config.Secret(strings.Replace(s.URL, "http://", "http://publickey@", 1) + "/42")
 }
 
 func (s *sink) await(t *testing.T, text string) string {
@@ -75,7 +77,7 @@ func (s *sink) await(t *testing.T, text string) string {
 func TestSentryIsToldOfPanicsAndErrorsAndOfNobodysSecrets(t *testing.T) {
 	t.Parallel()
 	out := newSink(t)
-	s := serveStack(t, Config{Version: "v1.2.3", Environment: "staging", Observe: ObserveConfig{SentryDSN: out.dsn(), SentryTracesRate: 1}}, func(s *Server) {
+	s := serveStack(t, config.Config{Version: "v1.2.3", Environment: "staging", Observe: config.ObserveConfig{SentryDSN: out.dsn(), SentryTracesRate: 1}}, func(s *Server) {
 		s.Router().Post("/pay/{card}", func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
 			if r.URL.Query().Get("mode") == "log" {
@@ -118,8 +120,8 @@ func TestADeadSentryAndCollectorSlowNothing(t *testing.T) {
 	dead := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hang }))
 	defer dead.Close()
 	defer close(hang)
-	s, err := New(Config{Listen: "127.0.0.1:0", DataDir: t.TempDir(), Observe: ObserveConfig{TracesEndpoint: dead.URL + "/v1/traces", SentryTracesRate: 1,
-		SentryDSN: Secret(strings.Replace(dead.URL, "http://", "http://k@", 1) + "/1")}}, WithLogOutput(&logBuffer{}))
+	s, err := New(config.Config{Listen: "127.0.0.1:0", DataDir: t.TempDir(), Observe: config.ObserveConfig{TracesEndpoint: dead.URL + "/v1/traces", SentryTracesRate: 1,
+		SentryDSN: config.Secret(strings.Replace(dead.URL, "http://", "http://k@", 1) + "/1")}}, WithLogOutput(&logBuffer{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +197,7 @@ func TestTracesGoOnFromTheCallerToWhatIsBehind(t *testing.T) {
 	t.Parallel()
 	collector := newSink(t)
 	var behind string
-	s := serveStack(t, Config{Observe: ObserveConfig{TracesEndpoint: collector.URL + "/v1/traces", TracesHeaders: map[string]Secret{"X-Key": "k1"}}}, func(s *Server) {
+	s := serveStack(t, config.Config{Observe: config.ObserveConfig{TracesEndpoint: collector.URL + "/v1/traces", TracesHeaders: map[string]config.Secret{"X-Key": "k1"}}}, func(s *Server) {
 		s.Router().Get("/orders/{id}", func(w http.ResponseWriter, r *http.Request) {
 			behind = r.Header.Get("Traceparent") + " " + TraceID(r.Context())
 			s.Logger("orders").InfoContext(r.Context(), "looked up")
@@ -237,7 +239,7 @@ func TestTracesGoOnFromTheCallerToWhatIsBehind(t *testing.T) {
 
 func TestLinesNameTheirRequestOnce(t *testing.T) {
 	t.Parallel()
-	s := serveStack(t, Config{}, func(s *Server) {
+	s := serveStack(t, config.Config{}, func(s *Server) {
 		log := s.Logger("shop").With("logger", "orders")
 		s.Router().Get("/", func(_ http.ResponseWriter, r *http.Request) {
 			log.WithGroup("order").InfoContext(r.Context(), "sold", "id", 7)

@@ -10,12 +10,14 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/covetpy/covet/server/config"
 )
 
 // cached serves a handler behind the page cache, and asks it.
 func cachedPages(t *testing.T, o PageOptions, h http.HandlerFunc) (s *Server, ask func(path string, header ...string) *http.Response) {
 	t.Helper()
-	s, err := New(Config{GzipEnabled: true}, WithLogOutput(io.Discard))
+	s, err := New(config.Config{GzipEnabled: true}, WithLogOutput(io.Discard))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +181,7 @@ func FuzzPageCache(f *testing.F) {
 	f.Add(`private="x", s-maxage=1`, `max-age="0"`, "*", "a=b")
 	f.Add("s-maxage=9223372036854775807", "only-if-cached, max-age=-1", " ,", "")
 	f.Fuzz(func(t *testing.T, answer, request, vary, cookie string) {
-		s, err := New(Config{}, WithLogOutput(io.Discard))
+		s, err := New(config.Config{}, WithLogOutput(io.Discard))
 		if err != nil {
 			t.Fatal(err)
 		}

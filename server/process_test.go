@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/covetpy/covet/server/config"
 )
 
 // serviceEnv makes the test binary run as a service instead of running tests.
@@ -34,7 +36,7 @@ func TestMain(m *testing.M) {
 
 // runTestService is a small service whose behaviour the environment chooses.
 func runTestService() int {
-	cfg, _, err := Load(Sources{Environ: os.Environ(), Overrides: map[string]string{}})
+	cfg, _, err := config.Load(config.Sources{Environ: os.Environ(), Overrides: map[string]string{}})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 2

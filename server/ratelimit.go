@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/covetpy/covet/server/config"
 	"github.com/covetpy/covet/server/limit"
 	"github.com/covetpy/covet/server/redisdb"
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,7 +30,7 @@ func (s *Server) openRedis() (err error) {
 
 // redisAt is the Redis of a URL, the one of REDIS_URL where it is empty, and nil without either. name is that of its
 // check and in metrics.
-func (s *Server) redisAt(name string, url Secret) (*redisdb.DB, error) {
+func (s *Server) redisAt(name string, url config.Secret) (*redisdb.DB, error) {
 	if url == "" || s.redis != nil && url == s.cfg.Security.RedisURL {
 		return s.redis, nil
 	}

@@ -11,19 +11,20 @@ import (
 	"testing"
 	"time"
 
+	"github.com/covetpy/covet/server/config"
 	"github.com/covetpy/covet/server/redisdb/redistest"
 )
 
-func serveLimited(t *testing.T, security SecurityConfig, proxies ...netip.Prefix) *served {
+func serveLimited(t *testing.T, security config.SecurityConfig, proxies ...netip.Prefix) *served {
 	security.RateLimitEnabled = true
-	return serveStack(t, Config{PrometheusEnabled: true, TrustedProxies: proxies, Security: security}, func(s *Server) {
+	return serveStack(t, config.Config{PrometheusEnabled: true, TrustedProxies: proxies, Security: security}, func(s *Server) {
 		s.Router().Get("/*", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
 	})
 }
 
 func TestRateLimitAnswers(t *testing.T) {
 	t.Parallel()
-	s := serveLimited(t, SecurityConfig{RateLimitPerMinute: 6})
+	s := serveLimited(t, config.SecurityConfig{RateLimitPerMinute: 6})
 	resp, _ := s.do(t, "GET", "/a", nil)
 	if got := resp.Header.Get("RateLimit"); got != `"minute";r=5;t=10, "hour";r=999;t=4` {
 		t.Errorf("RateLimit: %s", got)
@@ -58,7 +59,7 @@ func TestRateLimitAnswers(t *testing.T) {
 func TestRateLimitIsNotFooledByForwardedFor(t *testing.T) {
 	t.Parallel()
 	for name, proxies := range map[string][]netip.Prefix{"no proxy": nil, "behind one": {netip.MustParsePrefix("127.0.0.0/8")}} {
-		s := serveLimited(t, SecurityConfig{RateLimitPerMinute: 6}, proxies...)
+		s := serveLimited(t, config.SecurityConfig{RateLimitPerMinute: 6}, proxies...)
 		ok := 0
 		for i := range 30 {
 			forwarded := fmt.Sprintf("198.51.100.%d", i)
@@ -80,7 +81,7 @@ func TestRateLimitIsNotFooledByForwardedFor(t *testing.T) {
 func TestRateLimitWithRedisUnderLoad(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	s := serveLimited(t, SecurityConfig{RateLimitPerMinute: 6, RedisURL: Secret(redis.URL())})
+	s := serveLimited(t, config.SecurityConfig{RateLimitPerMinute: 6, RedisURL: config.Secret(redis.URL())})
 	var ok, limited, failed, slow atomic.Int64
 	stop := make(chan struct{})
 	var clients sync.WaitGroup
@@ -151,7 +152,7 @@ func TestRateLimitWithRedisUnderLoad(t *testing.T) {
 
 func TestRedisURLSetting(t *testing.T) {
 	t.Parallel()
-	_, _, err := Load(Sources{Environ: []string{"REDIS_URL=http://user:geheim@host"}})
+	_, _, err := config.Load(config.Sources{Environ: []string{"REDIS_URL=http://user:geheim@host"}})
 	if err == nil || !strings.Contains(err.Error(), "REDIS_URL") || strings.Contains(err.Error(), "geheim") {
 		t.Errorf("%v", err)
 	}

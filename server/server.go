@@ -13,6 +13,7 @@ import (
 
 	"github.com/covetpy/covet/server/auth"
 	"github.com/covetpy/covet/server/cache"
+	"github.com/covetpy/covet/server/config"
 	"github.com/covetpy/covet/server/jobs"
 	"github.com/covetpy/covet/server/pg"
 	"github.com/covetpy/covet/server/redisdb"
@@ -26,7 +27,7 @@ import (
 // Server is a service's runtime: the HTTP stack around its routes, and its life from start to exit. Routes, checks and
 // components are added between [New] and [Server.Run].
 type Server struct {
-	cfg     Config
+	cfg     config.Config
 	log     *logging
 	logger  *slog.Logger
 	metrics *metrics
@@ -86,14 +87,14 @@ func WithUsers(users auth.UserStore) Option {
 }
 
 // New makes a server from its configuration. It opens the log; no port is opened before [Server.Run].
-func New(cfg Config, opts ...Option) (*Server, error) {
+func New(cfg config.Config, opts ...Option) (*Server, error) {
 	var o options
 	for _, opt := range opts {
 		opt(&o)
 	}
-	cfg = cfg.withDefaults()
-	if faults := cfg.conflicts(); len(faults) > 0 {
-		return nil, &ConfigError{Faults: faults}
+	cfg = cfg.WithDefaults()
+	if faults := cfg.Conflicts(); len(faults) > 0 {
+		return nil, &config.ConfigError{Faults: faults}
 	}
 	executable, err := os.Executable()
 	if err != nil {

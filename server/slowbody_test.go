@@ -11,12 +11,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/covetpy/covet/server/config"
 )
 
 // servePaced is a server that gives a body 400 ms and then 1000 bytes a second, with an upload that says what it read.
 func servePaced(t *testing.T) *served {
 	t.Helper()
-	return serveStack(t, Config{BodyGrace: 400 * time.Millisecond, BodyMinRate: 1000}, func(s *Server) {
+	return serveStack(t, config.Config{BodyGrace: 400 * time.Millisecond, BodyMinRate: 1000}, func(s *Server) {
 		s.Router().Post("/upload", func(w http.ResponseWriter, r *http.Request) {
 			n, err := io.Copy(io.Discard, r.Body)
 			if errors.Is(err, os.ErrDeadlineExceeded) {

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+
+	"github.com/covetpy/covet/server/config"
 )
 
 // served is a server's stack behind a real listener, without its life.
@@ -27,7 +29,7 @@ type served struct {
 	log *logBuffer
 }
 
-func serveStack(t *testing.T, cfg Config, routes func(s *Server)) *served {
+func serveStack(t *testing.T, cfg config.Config, routes func(s *Server)) *served {
 	t.Helper()
 	log := &logBuffer{}
 	s, err := New(cfg, WithLogOutput(log))
@@ -81,7 +83,7 @@ func (s *served) lines(t *testing.T) []map[string]any {
 
 func TestStackHeaders(t *testing.T) {
 	t.Parallel()
-	s := serveStack(t, Config{}, func(s *Server) {
+	s := serveStack(t, config.Config{}, func(s *Server) {
 		s.Router().Get("/plain", func(http.ResponseWriter, *http.Request) {})
 		s.Router().Get("/own", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Frame-Options", "SAMEORIGIN")
@@ -109,7 +111,7 @@ func TestStackHeaders(t *testing.T) {
 
 func TestStackStrictTransportOnlyOverTLS(t *testing.T) {
 	t.Parallel()
-	s, err := New(Config{}, WithLogOutput(io.Discard))
+	s, err := New(config.Config{}, WithLogOutput(io.Discard))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +129,7 @@ func TestStackStrictTransportOnlyOverTLS(t *testing.T) {
 
 func TestStackRequestIDs(t *testing.T) {
 	t.Parallel()
-	s := serveStack(t, Config{}, func(s *Server) {
+	s := serveStack(t, config.Config{}, func(s *Server) {
 		s.Router().Get("/id", func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, RequestID(r.Context())+" "+r.Header.Get("X-Request-ID"))
 		})
@@ -151,7 +153,7 @@ func TestStackRequestIDs(t *testing.T) {
 
 func TestStackMetricsNamePatternsOnly(t *testing.T) {
 	t.Parallel()
-	s := serveStack(t, Config{PrometheusEnabled: true}, func(s *Server) {
+	s := serveStack(t, config.Config{PrometheusEnabled: true}, func(s *Server) {
 		s.Router().Get("/products/{id}", func(http.ResponseWriter, *http.Request) {})
 		s.Router().Route("/api", func(r chi.Router) { r.Get("/orders/{id}/lines", func(http.ResponseWriter, *http.Request) {}) })
 	})
@@ -181,7 +183,7 @@ func TestStackMetricsNamePatternsOnly(t *testing.T) {
 
 func TestStackFallback(t *testing.T) {
 	t.Parallel()
-	s := serveStack(t, Config{PrometheusEnabled: true}, func(s *Server) {
+	s := serveStack(t, config.Config{PrometheusEnabled: true}, func(s *Server) {
 		s.Fallback(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "fallback "+r.Method) }))
 	})
 	for _, path := range []string{"/", "/anything/else"} {
@@ -199,7 +201,7 @@ func TestStackFallback(t *testing.T) {
 
 func TestStackPanics(t *testing.T) {
 	t.Parallel()
-	s := serveStack(t, Config{}, func(s *Server) {
+	s := serveStack(t, config.Config{}, func(s *Server) {
 		s.Router().Get("/early", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			panic("oh no")
@@ -239,7 +241,7 @@ func TestStackPanics(t *testing.T) {
 
 func TestStackBodyLimit(t *testing.T) {
 	t.Parallel()
-	s := serveStack(t, Config{MaxBodyBytes: 1000}, func(s *Server) {
+	s := serveStack(t, config.Config{MaxBodyBytes: 1000}, func(s *Server) {
 		s.Router().Post("/", func(w http.ResponseWriter, r *http.Request) {
 			_, err := io.ReadAll(r.Body)
 			var large *http.MaxBytesError
@@ -264,7 +266,7 @@ func TestStackBodyLimit(t *testing.T) {
 
 func TestStackAccessLog(t *testing.T) {
 	t.Parallel()
-	s := serveStack(t, Config{LogFormat: "json"}, func(s *Server) {
+	s := serveStack(t, config.Config{LogFormat: "json"}, func(s *Server) {
 		s.Router().Get("/*", func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusTeapot)
 			_, _ = io.WriteString(w, "short and stout")
@@ -296,7 +298,7 @@ func TestStackAccessLog(t *testing.T) {
 
 func TestStackTextLog(t *testing.T) {
 	t.Parallel()
-	s := serveStack(t, Config{LogFormat: "text"}, nil)
+	s := serveStack(t, config.Config{LogFormat: "text"}, nil)
 	s.do(t, "GET", "/with%20space", nil)
 	s.Server.log.sink.flush()
 	if text := s.log.String(); !strings.Contains(text, `path="/with space" status=404`) {
@@ -307,7 +309,7 @@ func TestStackTextLog(t *testing.T) {
 // The writer must let through what net/http's can do, and what proxies and WebSockets need.
 func TestStackWriterAbilities(t *testing.T) {
 	t.Parallel()
-	s := serveStack(t, Config{}, func(s *Server) {
+	s := serveStack(t, config.Config{}, func(s *Server) {
 		s.Router().Get("/flush", func(w http.ResponseWriter, r *http.Request) {
 			if _, ok := w.(http.Flusher); !ok {
 				t.Error("no http.Flusher")
@@ -368,12 +370,12 @@ func TestStackWriterAbilities(t *testing.T) {
 // A worker that sets the same headers itself must not lead to two of each behind a proxy.
 func TestStackBehindReverseProxy(t *testing.T) {
 	t.Parallel()
-	worker := serveStack(t, Config{}, func(s *Server) { s.Router().Get("/*", func(http.ResponseWriter, *http.Request) {}) })
+	worker := serveStack(t, config.Config{}, func(s *Server) { s.Router().Get("/*", func(http.ResponseWriter, *http.Request) {}) })
 	target, err := url.Parse(worker.url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	front := serveStack(t, Config{}, func(s *Server) {
+	front := serveStack(t, config.Config{}, func(s *Server) {
 		s.Fallback(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }})
 	})
 	resp, _ := front.do(t, "GET", "/x", nil)
@@ -418,7 +420,7 @@ func TestClientIP(t *testing.T) {
 func TestRequestsInFlightAreListed(t *testing.T) {
 	t.Parallel()
 	arrived, leave := make(chan struct{}), make(chan struct{})
-	s := serveStack(t, Config{}, func(s *Server) {
+	s := serveStack(t, config.Config{}, func(s *Server) {
 		s.Router().Get("/wait", func(http.ResponseWriter, *http.Request) { arrived <- struct{}{}; <-leave })
 	})
 	for range 3 {

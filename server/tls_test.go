@@ -16,6 +16,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/covetpy/covet/server/certs/certstest"
+	"github.com/covetpy/covet/server/config"
 )
 
 // startSecure runs the test service over TLS.
@@ -223,11 +224,11 @@ func TestTLSSettings(t *testing.T) {
 		"no file":           {[]string{"TLS_CERT_FILE=" + cert + ".gone", "TLS_KEY_FILE=" + key}, "no such file"},
 		"other key":         {[]string{"TLS_CERT_FILE=" + cert, "TLS_KEY_FILE=" + otherKey}, "private key does not match"},
 	} {
-		if _, _, err := Load(Sources{Environ: c.env}); err == nil || !strings.Contains(err.Error(), c.says) {
+		if _, _, err := config.Load(config.Sources{Environ: c.env}); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, _, err := Load(Sources{Environ: []string{"TLS_CERT_FILE=" + cert, "TLS_KEY_FILE=" + key}}); err != nil {
+	if _, _, err := config.Load(config.Sources{Environ: []string{"TLS_CERT_FILE=" + cert, "TLS_KEY_FILE=" + key}}); err != nil {
 		t.Error(err)
 	}
 }

@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/covetpy/covet/server/config"
 	"github.com/covetpy/covet/server/ws"
 )
 
 // serveSockets is a server with an echo and a feed.
-func serveSockets(t *testing.T, c WebSocketConfig) *served {
+func serveSockets(t *testing.T, c config.WebSocketConfig) *served {
 	t.Helper()
-	return serveStack(t, Config{WebSockets: c, Security: SecurityConfig{CORSOrigins: []string{"https://shop.example"}}}, func(s *Server) {
+	return serveStack(t, config.Config{WebSockets: c, Security: config.SecurityConfig{CORSOrigins: []string{"https://shop.example"}}}, func(s *Server) {
 		s.Router().Handle("/ws/echo", s.WebSockets().Handle(func(ctx context.Context, c *ws.Conn) error {
 			for {
 				kind, text, err := c.Read(ctx)
@@ -62,7 +63,7 @@ func (s *served) awaitSockets(t *testing.T, n int) {
 
 func TestWebSocketsArePingedAndSilentOnesClosed(t *testing.T) {
 	t.Parallel()
-	s := serveSockets(t, WebSocketConfig{PingInterval: 50 * time.Millisecond, PingTimeout: 200 * time.Millisecond})
+	s := serveSockets(t, config.WebSocketConfig{PingInterval: 50 * time.Millisecond, PingTimeout: 200 * time.Millisecond})
 	pings := make(chan struct{}, 100)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -112,7 +113,7 @@ func TestWebSocketsArePingedAndSilentOnesClosed(t *testing.T) {
 
 func TestWebSocketOriginsAndLimits(t *testing.T) {
 	t.Parallel()
-	s := serveSockets(t, WebSocketConfig{PerAddress: 3})
+	s := serveSockets(t, config.WebSocketConfig{PerAddress: 3})
 	host := strings.TrimPrefix(s.url, "http://")
 	for origin, want := range map[string]int{
 		"http://" + host: 101, "https://shop.example": 101, "https://evil.example": 403, "null": 403, "https://shop.example.evil.example": 403,
@@ -137,7 +138,7 @@ func TestWebSocketOriginsAndLimits(t *testing.T) {
 
 func TestWebSocketsAreToldWhenTheServiceGoes(t *testing.T) {
 	t.Parallel()
-	s := serveSockets(t, WebSocketConfig{})
+	s := serveSockets(t, config.WebSocketConfig{})
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	var open []*websocket.Conn
@@ -176,7 +177,7 @@ func TestWebSocketsAreToldWhenTheServiceGoes(t *testing.T) {
 func TestWebSocketsWhoseHandlersEndWithTheServiceAreTold(t *testing.T) {
 	t.Parallel()
 	closing := make(chan struct{})
-	s := serveStack(t, Config{}, func(s *Server) {
+	s := serveStack(t, config.Config{}, func(s *Server) {
 		s.Router().Handle("/ws/feed", s.WebSockets().Feed(func(ctx context.Context, c *ws.Conn) error {
 			select {
 			case <-closing:
@@ -210,7 +211,7 @@ func TestWebSocketsWhoseHandlersEndWithTheServiceAreTold(t *testing.T) {
 
 func TestWebSocketHandlerThatFails(t *testing.T) {
 	t.Parallel()
-	s := serveSockets(t, WebSocketConfig{})
+	s := serveSockets(t, config.WebSocketConfig{})
 	c, _, err := dialSocket(t, s, "/ws/broken", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/covetpy/covet/server"
 	"github.com/covetpy/covet/server/auth"
+	"github.com/covetpy/covet/server/config"
 	"github.com/go-chi/chi/v5"
 )
 
@@ -48,10 +49,10 @@ func serveChi(listen string, size int) error {
 // serveWhole answers with everything that the runtime does to a request: a token and its role, limits by address and by
 // user, headers, CORS, metrics, the log as JSON in a file, and gzip.
 func serveWhole(listen, dir, redis string, size int) error {
-	s, err := server.New(server.Config{
+	s, err := server.New(config.Config{
 		Listen: listen, DataDir: dir, LogFile: filepath.Join(dir, "access.log"), LogFormat: "json", GzipEnabled: true, PrometheusEnabled: true,
-		Security: server.SecurityConfig{
-			RateLimitEnabled: true, RateLimitPerMinute: 1_000_000_000, RateLimitPerHour: 1_000_000_000, RedisURL: server.Secret(redis),
+		Security: config.SecurityConfig{
+			RateLimitEnabled: true, RateLimitPerMinute: 1_000_000_000, RateLimitPerHour: 1_000_000_000, RedisURL: config.Secret(redis),
 			JWTSecretKey: stackKey, CORSOrigins: []string{"https://shop.example"},
 		},
 	})

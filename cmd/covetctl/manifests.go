@@ -15,7 +15,7 @@ import (
 	"github.com/covetpy/covet/internal/manifests"
 	"github.com/covetpy/covet/internal/render"
 	"github.com/covetpy/covet/ops/console"
-	"github.com/covetpy/covet/server"
+	"github.com/covetpy/covet/server/config"
 )
 
 const manifestsLong = `Write the Kubernetes manifests of a service from its configuration: Deployment, Service, HorizontalPodAutoscaler,
@@ -99,7 +99,7 @@ func (a *app) renderManifests(_ context.Context, f manifestFlags) error {
 
 // manifestSettings joins the command line and the service's configuration.
 func (a *app) manifestSettings(f manifestFlags) (manifests.Settings, []string, error) {
-	src := server.Sources{Environ: a.environ(), DotEnv: f.envFile, File: f.config, Overrides: map[string]string{}}
+	src := config.Sources{Environ: a.environ(), DotEnv: f.envFile, File: f.config, Overrides: map[string]string{}}
 	if src.File == "" {
 		src.File = a.env("COVET_CONFIG")
 	}
@@ -139,9 +139,9 @@ func (a *app) manifestSettings(f manifestFlags) (manifests.Settings, []string, e
 }
 
 // loadForPods reads a configuration as covetd reads it, but for the certificate, which is where the pods run and not here.
-func loadForPods(src server.Sources) (server.Config, server.Report, manifests.TLS, error) {
+func loadForPods(src config.Sources) (config.Config, config.Report, manifests.TLS, error) {
 	src.Settings = podSettings()
-	cfg, report, err := server.Load(src)
+	cfg, report, err := config.Load(src)
 	var tls manifests.TLS
 	for _, v := range report {
 		switch v.Name {
@@ -155,13 +155,13 @@ func loadForPods(src server.Sources) (server.Config, server.Report, manifests.TL
 		return cfg, report, manifests.TLS{}, err
 	}
 	src.Overrides["TLS_CERT_FILE"], src.Overrides["TLS_KEY_FILE"] = "", ""
-	cfg, report, err = server.Load(src)
+	cfg, report, err = config.Load(src)
 	return cfg, report, tls, err
 }
 
 // podSettings are the settings that covetd has beside its runtime's.
-func podSettings() []server.Setting {
-	out := []server.Setting{{Name: "ROLES", Set: func(v string) error {
+func podSettings() []config.Setting {
+	out := []config.Setting{{Name: "ROLES", Set: func(v string) error {
 		_, err := console.ParseRolesText(v)
 		return err
 	}}}
@@ -169,7 +169,7 @@ func podSettings() []server.Setting {
 		if s.Name == "S3_REGION" {
 			continue // the runtime's own
 		}
-		out = append(out, server.Setting{Name: s.Name, Help: s.Help, Example: s.Example, Secret: s.Secret, Set: func(v string) error {
+		out = append(out, config.Setting{Name: s.Name, Help: s.Help, Example: s.Example, Secret: s.Secret, Set: func(v string) error {
 			return s.Set(&backupcmd.Config{}, v)
 		}})
 	}
@@ -178,7 +178,7 @@ func podSettings() []server.Setting {
 
 // environ are the settings of covetd's that the environment of this command has.
 func (a *app) environ() []string {
-	_, report, _ := server.Load(server.Sources{Settings: podSettings()}) // for the names alone: with no source there is no fault that matters
+	_, report, _ := config.Load(config.Sources{Settings: podSettings()}) // for the names alone: with no source there is no fault that matters
 	var out []string
 	for _, v := range report {
 		for _, name := range []string{v.Name, v.Name + "_FILE"} {
@@ -207,7 +207,7 @@ func (a *app) writeManifests(dir string, files []manifests.File) error {
 
 // refusedConfig gives faults of the configuration the exit status of a command that makes no sense.
 func refusedConfig(err error) error {
-	if !errors.As(err, new(*server.ConfigError)) && !errors.As(err, new(*manifests.FaultError)) {
+	if !errors.As(err, new(*config.ConfigError)) && !errors.As(err, new(*manifests.FaultError)) {
 		return err
 	}
 	return &console.Error{Code: console.CodeUsage, Message: err.Error(), Hint: "covetctl manifests render --help lists the flags, covetd config show the settings"}

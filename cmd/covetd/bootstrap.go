@@ -9,7 +9,7 @@ import (
 
 	"github.com/covetpy/covet/ops/journal"
 	"github.com/covetpy/covet/ops/rollout"
-	"github.com/covetpy/covet/server"
+	"github.com/covetpy/covet/server/config"
 	"github.com/covetpy/covet/server/proxy"
 	"github.com/covetpy/covet/server/workers"
 )
@@ -40,7 +40,7 @@ func (d *daemon) bootstrap(ctx context.Context) error {
 
 // manifest is what the configuration says is to be run. A program that is not there is refused before it is recorded for
 // good.
-func (d *daemon) manifest(app server.AppConfig) (rollout.Manifest, error) {
+func (d *daemon) manifest(app config.AppConfig) (rollout.Manifest, error) {
 	dir, err := filepath.Abs(app.Dir)
 	if err != nil {
 		return rollout.Manifest{}, fmt.Errorf("find APP_DIR: %w", err)

@@ -16,6 +16,7 @@ import (
 	"github.com/covetpy/covet/ops/rollout"
 	"github.com/covetpy/covet/server"
 	"github.com/covetpy/covet/server/admin"
+	"github.com/covetpy/covet/server/config"
 	"github.com/covetpy/covet/server/notice"
 	"github.com/covetpy/covet/server/proxy"
 	"github.com/covetpy/covet/server/workers"
@@ -23,7 +24,7 @@ import (
 
 // daemon is what covetd runs on one machine: journal, workers, balancer and the engine over them.
 type daemon struct {
-	cfg        server.Config
+	cfg        config.Config
 	log        *slog.Logger
 	version    string
 	succeeding bool // it takes over from a covetd that still serves
@@ -46,7 +47,7 @@ type daemon struct {
 // journalWait is how long a start waits for another covetd to let go of the journal: one that was just told to stop.
 const journalWait = 5 * time.Second
 
-func newDaemon(cfg server.Config, log *slog.Logger, version string) *daemon {
+func newDaemon(cfg config.Config, log *slog.Logger, version string) *daemon {
 	return &daemon{
 		cfg: cfg, log: log, version: version, backend: newLateBackend(),
 		balancer: proxy.New(proxy.Options{TrustedProxies: cfg.TrustedProxies, Logger: log.With("logger", "balancer")}),
@@ -190,7 +191,7 @@ func (d *daemon) startEngine(ctx context.Context) error {
 		Platform: &local.Platform{Supervisor: d.supervisor, Meter: d.meter}, Log: d.log.With("logger", "engine"),
 		Wake: d.supervisor.Watch(ctx),
 	}
-	d.backend.set(&local.Backend{Supervisor: d.supervisor, Desk: d.desk(now, matrix)})
+	d.backend.set(&deskBackend{desk: d.desk(now, matrix), supervisor: d.supervisor})
 	if err := d.runEngine(ctx); err != nil {
 		return err
 	}

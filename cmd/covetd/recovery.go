@@ -24,6 +24,7 @@ import (
 	"github.com/covetpy/covet/ops/recovery"
 	"github.com/covetpy/covet/ops/rollout"
 	"github.com/covetpy/covet/server"
+	"github.com/covetpy/covet/server/config"
 )
 
 // backupSettings collects what covetd's sources say of backups.
@@ -33,14 +34,14 @@ type backupSettings struct {
 
 // declare makes the settings of backups part of covetd's configuration: checked, shown and taken from the same sources.
 // Those that the runtime has itself are left to it.
-func (b *backupSettings) declare() []server.Setting {
+func (b *backupSettings) declare() []config.Setting {
 	b.values = map[string]string{}
-	var out []server.Setting
+	var out []config.Setting
 	for _, s := range backupcmd.Settings() {
 		if s.Name == "S3_REGION" {
 			continue
 		}
-		out = append(out, server.Setting{Name: s.Name, Help: s.Help, Example: s.Example, Secret: s.Secret, Set: func(v string) error {
+		out = append(out, config.Setting{Name: s.Name, Help: s.Help, Example: s.Example, Secret: s.Secret, Set: func(v string) error {
 			b.values[s.Name] = v
 			var c backupcmd.Config
 			return s.Set(&c, v)

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/covetpy/covet/server"
+	"github.com/covetpy/covet/server/config"
 	"github.com/covetpy/covet/server/workers"
 )
 
@@ -44,7 +45,7 @@ func run(ctx context.Context, args []string, std streams, environ []string) int 
 		return 0
 	}
 	fmt.Fprintln(std.err, "covetd:", err) //nolint:errcheck // there is nowhere left to say it
-	var bad *server.ConfigError
+	var bad *config.ConfigError
 	if errors.As(err, &bad) || errors.As(err, new(usageError)) {
 		return exitUsage
 	}
@@ -108,8 +109,8 @@ type origin struct {
 	set                           []string
 }
 
-func (o *origin) sources(environ []string) server.Sources {
-	src := server.Sources{Environ: environ, DotEnv: o.dotEnv, File: o.file, Overrides: map[string]string{}, Defaults: map[string]string{}}
+func (o *origin) sources(environ []string) config.Sources {
+	src := config.Sources{Environ: environ, DotEnv: o.dotEnv, File: o.file, Overrides: map[string]string{}, Defaults: map[string]string{}}
 	if src.File == "" {
 		src.File = lookup(environ, "COVET_CONFIG")
 	}
@@ -131,12 +132,12 @@ func (o *origin) sources(environ []string) server.Sources {
 	return src
 }
 
-func serve(ctx context.Context, src server.Sources, environ []string) error {
+func serve(ctx context.Context, src config.Sources, environ []string) error {
 	src.Environ = forget(src.Environ)
 	var backups backupSettings
 	var roles rolesSetting
 	src.Settings = append(backups.declare(), roles.declare()...)
-	cfg, _, err := server.Load(src)
+	cfg, _, err := config.Load(src)
 	if err != nil {
 		return err
 	}
@@ -168,7 +169,7 @@ func configCommand(from *origin, environ []string, std streams) *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			src := from.sources(environ)
 			src.Settings = append(new(backupSettings).declare(), new(rolesSetting).declare()...)
-			if _, _, err := server.Load(src); err != nil {
+			if _, _, err := config.Load(src); err != nil {
 				return err
 			}
 			_, err := fmt.Fprintln(std.out, "the configuration is sound")
@@ -181,7 +182,7 @@ func configCommand(from *origin, environ []string, std streams) *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			src := from.sources(environ)
 			src.Settings = append(new(backupSettings).declare(), new(rolesSetting).declare()...)
-			_, report, fault := server.Load(src)
+			_, report, fault := config.Load(src)
 			if asJSON {
 				enc := json.NewEncoder(std.out)
 				enc.SetIndent("", "  ")

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/covetpy/covet/server"
+	"github.com/covetpy/covet/server/config"
 )
 
 const (
@@ -20,13 +20,13 @@ func export(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	mb, rate := 1, int64(0)
 	if v := q.Get("mb"); v != "" {
-		if err := server.Number(&mb, 1, maxExportMB)(v); err != nil {
+		if err := config.Number(&mb, 1, maxExportMB)(v); err != nil {
 			writeError(w, http.StatusBadRequest, "mb "+err.Error())
 			return
 		}
 	}
 	if v := q.Get("rate"); v != "" {
-		if err := server.Bytes(&rate)(v); err != nil {
+		if err := config.Bytes(&rate)(v); err != nil {
 			writeError(w, http.StatusBadRequest, "rate "+err.Error())
 			return
 		}

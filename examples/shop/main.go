@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"github.com/covetpy/covet/server"
+	"github.com/covetpy/covet/server/config"
 	"github.com/go-chi/chi/v5/middleware"
 )
 
@@ -30,7 +31,7 @@ func main() {
 // run is the whole program; it returns the exit status.
 func run(environ []string) int {
 	opts := options{Version: version}
-	cfg, _, err := server.Load(server.Sources{
+	cfg, _, err := config.Load(config.Sources{
 		Environ: environ,
 		// A shop is a worker: what stands in front of it has done the waiting, and is the only one to talk to it.
 		// All clients come from its address, too.
@@ -58,7 +59,7 @@ func run(environ []string) int {
 	return 0
 }
 
-func serve(cfg server.Config, opts options) error {
+func serve(cfg config.Config, opts options) error {
 	srv, err := server.New(cfg)
 	if err != nil {
 		return err

@@ -3,7 +3,7 @@ package main
 import (
 	"time"
 
-	"github.com/covetpy/covet/server"
+	"github.com/covetpy/covet/server/config"
 )
 
 // options are the shop's own settings: its version, and the faults of this release.
@@ -21,17 +21,17 @@ type options struct {
 }
 
 // settings declares them to the runtime, which reads and checks them with its own.
-func (o *options) settings() []server.Setting {
-	return []server.Setting{
-		{Name: "SHOP_VERSION", Help: "version of this release", Example: "SHOP_VERSION=v1.0.0", Default: o.Version, Set: server.Text(&o.Version)},
-		{Name: "SHOP_ERROR_RATE", Help: "share of requests that fail with 500", Example: "SHOP_ERROR_RATE=0.3", Set: server.Ratio(&o.ErrorRate)},
-		{Name: "SHOP_LATENCY", Help: "time added to every request", Example: "SHOP_LATENCY=250ms", Set: server.Duration(&o.Latency)},
-		{Name: "SHOP_LATENCY_JITTER", Help: "up to this much more, at random", Example: "SHOP_LATENCY_JITTER=100ms", Set: server.Duration(&o.LatencyJitter)},
-		{Name: "SHOP_NOT_READY", Help: "never become ready", Example: "SHOP_NOT_READY=1", Set: server.Switch(&o.NotReady)},
-		{Name: "SHOP_CRASH_AFTER", Help: "panic after so many requests", Example: "SHOP_CRASH_AFTER=1000", Set: server.Number(&o.CrashAfter, 0, 1<<31-1)},
-		{Name: "SHOP_SLOW_SHUTDOWN", Help: "time that stopping takes", Example: "SHOP_SLOW_SHUTDOWN=20s", Set: server.Duration(&o.SlowShutdown)},
-		{Name: "SHOP_LEAK_MB_PER_MIN", Help: "memory that is never freed", Example: "SHOP_LEAK_MB_PER_MIN=60", Set: server.Number(&o.LeakMBPerMin, 0, 100_000)},
-		{Name: "SHOP_EXIT_AT_START", Help: "exit at once with this status", Example: "SHOP_EXIT_AT_START=3", Set: server.Number(&o.ExitAtStart, 0, 255)},
-		{Name: "SHOP_HANG", Help: "listen and never answer", Example: "SHOP_HANG=1", Set: server.Switch(&o.Hang)},
+func (o *options) settings() []config.Setting {
+	return []config.Setting{
+		{Name: "SHOP_VERSION", Help: "version of this release", Example: "SHOP_VERSION=v1.0.0", Default: o.Version, Set: config.Text(&o.Version)},
+		{Name: "SHOP_ERROR_RATE", Help: "share of requests that fail with 500", Example: "SHOP_ERROR_RATE=0.3", Set: config.Ratio(&o.ErrorRate)},
+		{Name: "SHOP_LATENCY", Help: "time added to every request", Example: "SHOP_LATENCY=250ms", Set: config.Duration(&o.Latency)},
+		{Name: "SHOP_LATENCY_JITTER", Help: "up to this much more, at random", Example: "SHOP_LATENCY_JITTER=100ms", Set: config.Duration(&o.LatencyJitter)},
+		{Name: "SHOP_NOT_READY", Help: "never become ready", Example: "SHOP_NOT_READY=1", Set: config.Switch(&o.NotReady)},
+		{Name: "SHOP_CRASH_AFTER", Help: "panic after so many requests", Example: "SHOP_CRASH_AFTER=1000", Set: config.Number(&o.CrashAfter, 0, 1<<31-1)},
+		{Name: "SHOP_SLOW_SHUTDOWN", Help: "time that stopping takes", Example: "SHOP_SLOW_SHUTDOWN=20s", Set: config.Duration(&o.SlowShutdown)},
+		{Name: "SHOP_LEAK_MB_PER_MIN", Help: "memory that is never freed", Example: "SHOP_LEAK_MB_PER_MIN=60", Set: config.Number(&o.LeakMBPerMin, 0, 100_000)},
+		{Name: "SHOP_EXIT_AT_START", Help: "exit at once with this status", Example: "SHOP_EXIT_AT_START=3", Set: config.Number(&o.ExitAtStart, 0, 255)},
+		{Name: "SHOP_HANG", Help: "listen and never answer", Example: "SHOP_HANG=1", Set: config.Switch(&o.Hang)},
 	}
 }

@@ -108,10 +108,10 @@ func (o *Offline) Watch(ctx context.Context, after journal.Seq) iter.Seq2[consol
 
 // Logs implements console.Port: it yields what the workers said until covetd went. Nothing can follow.
 func (o *Offline) Logs(ctx context.Context, q console.LogQuery) iter.Seq2[console.LogLine, error] {
-	kept := workers.KeptLogs(ctx, o.dir, logFilter(q))
+	kept := workers.KeptLogs(ctx, o.dir, LogFilter(q))
 	return func(yield func(console.LogLine, error) bool) {
 		for l, err := range kept {
-			if !yield(logLine(l), err) || err != nil {
+			if !yield(LogLine(l), err) || err != nil {
 				return
 			}
 		}

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/covetpy/covet/server"
+	"github.com/covetpy/covet/server/config"
 )
 
 // dataDir is where the pods' volume for state is.
@@ -19,7 +19,7 @@ const dataDir = "/var/lib/covet"
 var machine = []string{"LISTEN", "PORT", "DATA_DIR", "ADMIN_SOCKET", "LOG_FILE"}
 
 // FromConfig takes from a service's configuration what its manifests need. What it leaves out or finds odd it says in notes.
-func FromConfig(cfg server.Config, report server.Report) (Settings, []string, error) {
+func FromConfig(cfg config.Config, report config.Report) (Settings, []string, error) {
 	s := Settings{
 		Service: cfg.Service, Version: cmp.Or(cfg.App.Version, cfg.Version), Drain: cfg.DrainDelay, Shutdown: cfg.ShutdownTimeout, Egress: ports(cfg),
 		Config: map[string]string{
@@ -39,19 +39,19 @@ func FromConfig(cfg server.Config, report server.Report) (Settings, []string, er
 	}
 	notes := s.take(report)
 	s.Egress = withPorts(s.Egress, s.Config["COVET_S3_ENDPOINT"])
-	for _, v := range []server.Secret{cfg.Data.DatabaseURL, cfg.Security.RedisURL, cfg.Data.RedisCacheURL, cfg.Data.RedisSessionURL} {
+	for _, v := range []config.Secret{cfg.Data.DatabaseURL, cfg.Security.RedisURL, cfg.Data.RedisCacheURL, cfg.Data.RedisSessionURL} {
 		if u, err := url.Parse(v.Reveal()); err == nil && local(u.Hostname()) {
 			notes = append(notes, fmt.Sprintf("a secret address of this configuration points to %s, which in a pod is the pod itself", u.Hostname()))
 		}
 	}
-	if cfg.Environment == server.Development {
+	if cfg.Environment == config.Development {
 		notes = append(notes, "ENVIRONMENT is development: production checks its secrets, and waits for load balancers before it stops")
 	}
 	return s, notes, nil
 }
 
 // take sorts the settings that were given into the ConfigMap and the names of the Secret.
-func (s *Settings) take(report server.Report) (notes []string) {
+func (s *Settings) take(report config.Report) (notes []string) {
 	var around []string
 	for _, v := range report {
 		switch {
@@ -99,7 +99,7 @@ func local(host string) bool {
 }
 
 // ports are those that the service calls by its configuration; and always HTTPS.
-func ports(cfg server.Config) []int {
+func ports(cfg config.Config) []int {
 	out := []int{443}
 	if cfg.Notices.SMTPHost != "" {
 		out = append(out, cfg.Notices.SMTPPort)

@@ -13,7 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/covetpy/covet/internal/manifests"
-	"github.com/covetpy/covet/server"
+	"github.com/covetpy/covet/server/config"
 )
 
 var update = flag.Bool("update", false, "write deploy/kubernetes")
@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "write deploy/kubernetes")
 // example is what deploy/kubernetes is made from.
 func example(t *testing.T) manifests.Settings {
 	t.Helper()
-	cfg, report, err := server.Load(server.Sources{File: "../../deploy/shop.yaml"})
+	cfg, report, err := config.Load(config.Sources{File: "../../deploy/shop.yaml"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func TestValuesAreQuoted(t *testing.T) {
 func TestConfigurationOfAMachineIsLeftThere(t *testing.T) {
 	t.Parallel()
 	load := func(environ ...string) (manifests.Settings, []string, error) {
-		cfg, report, err := server.Load(server.Sources{Environ: append(environ, "SERVICE=shop", "SECRET_KEY="+strings.Repeat("s", 40))})
+		cfg, report, err := config.Load(config.Sources{Environ: append(environ, "SERVICE=shop", "SECRET_KEY="+strings.Repeat("s", 40))})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package server
+package config
 
 import (
 	"errors"
@@ -20,7 +20,10 @@ type AssetsConfig struct {
 	AWSSecretAccessKey Secret
 }
 
-func defaultAssets() AssetsConfig { return AssetsConfig{StaticURL: "/static/"} }
+// DefaultStaticURL is where static files are served.
+const DefaultStaticURL = "/static/"
+
+func defaultAssets() AssetsConfig { return AssetsConfig{StaticURL: DefaultStaticURL} }
 
 func (c *AssetsConfig) settings() []Setting {
 	return []Setting{

@@ -1,4 +1,4 @@
-package server
+package config
 
 import (
 	"fmt"
@@ -113,11 +113,13 @@ func (c *SecurityConfig) tokenConflicts(all *Config) []Fault {
 	return out
 }
 
-func (c *SecurityConfig) accessTTL() time.Duration {
+// AccessTTL is how long an access token lives.
+func (c *SecurityConfig) AccessTTL() time.Duration {
 	return time.Duration(c.JWTAccessTokenExpireMinutes) * time.Minute
 }
 
-func (c *SecurityConfig) refreshTTL() time.Duration {
+// RefreshTTL is how long a refresh token lives.
+func (c *SecurityConfig) RefreshTTL() time.Duration {
 	return time.Duration(c.JWTRefreshTokenExpireDays) * 24 * time.Hour
 }
 

@@ -1,4 +1,4 @@
-package server
+package config
 
 import (
 	"fmt"
@@ -82,8 +82,16 @@ type AppConfig struct {
 	Env       map[string]string // added to each worker's environment
 }
 
-// withDefaults fills what a Config made by hand left empty.
-func (c Config) withDefaults() Config {
+// Release is what errors and traces are told to come from.
+func (c *Config) Release() string {
+	if c.Version != "" {
+		return c.Version
+	}
+	return c.App.Version
+}
+
+// WithDefaults fills what a Config made by hand left empty.
+func (c Config) WithDefaults() Config {
 	if c.loaded {
 		return c
 	}
@@ -157,7 +165,7 @@ func defaultConfig(getenv func(string) string) Config {
 		Assets:            defaultAssets(),
 		Observe:           defaultObserve(),
 		WebSockets:        defaultWebSockets(),
-		ExternalTimeout:   defaultCheckTimeout,
+		ExternalTimeout:   2 * time.Second,
 		App:               AppConfig{Workers: runtime.GOMAXPROCS(0), ReadyPath: "/health/ready"},
 	}
 }
@@ -252,8 +260,8 @@ func (c *Config) derive(given func(name string) bool) {
 // maxSocketPath is what fits in sockaddr_un with its final NUL (unix(7)).
 const maxSocketPath = 107
 
-// conflicts finds what no single value shows: combinations, and what production forbids.
-func (c *Config) conflicts() []Fault {
+// Conflicts finds what no single value shows: combinations, and what production forbids.
+func (c *Config) Conflicts() []Fault {
 	var out []Fault
 	add := func(name, problem, example string) {
 		out = append(out, Fault{Name: name, Problem: problem, Example: example})

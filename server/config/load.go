@@ -1,4 +1,4 @@
-package server
+package config
 
 import (
 	"errors"
@@ -49,7 +49,7 @@ func Load(src Sources) (Config, Report, error) {
 	}
 	l.settlePort(&cfg)
 	cfg.derive(func(name string) bool { return l.given[name].source != "" })
-	for _, f := range cfg.conflicts() {
+	for _, f := range cfg.Conflicts() {
 		f.Source = l.given[f.Name].source
 		l.faults = append(l.faults, f)
 	}

@@ -1,4 +1,4 @@
-package server
+package config
 
 import (
 	"fmt"
@@ -21,7 +21,7 @@ func (s Secret) String() string {
 }
 
 // GoString masks the secret under %#v too.
-func (s Secret) GoString() string { return fmt.Sprintf("server.Secret(%q)", s.String()) }
+func (s Secret) GoString() string { return fmt.Sprintf("config.Secret(%q)", s.String()) }
 
 // MarshalText masks the secret in JSON, YAML and slog.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

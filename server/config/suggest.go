@@ -1,4 +1,4 @@
-package server
+package config
 
 // nearest returns the candidate that name was most likely meant to be, or "" where none is near: at most a third of its
 // letters wrong.

@@ -56,7 +56,7 @@ func Zstd(level int) backup.Codec {
 // newEncoder returns a function that makes an encoder, whose frames may end with a checksum.
 func newEncoder(level int, checksum bool) func() *zstd.Encoder {
 	return func() *zstd.Encoder {
-		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)), zstd.WithEncoderCRC(checksum), zstd.WithWindowSize(window))
+		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)), zstd.WithEncoderCRC(checksum), zstd.WithWindowSize(window), zstd.WithLowerEncoderMem(!checksum))
 		if err != nil {
 			panic(err) // the options are constants
 		}

@@ -17,7 +17,7 @@ import (
 // Files are read ahead in blocks, by several at once; what reads them gets them in order.
 const (
 	blockSize   = 256 << 10
-	blocksAhead = 16
+	blocksAhead = 12
 )
 
 // localFile is a file to be read, or one that is known to be unchanged.

@@ -75,7 +75,7 @@ type Store struct {
 	o      Options
 	https  bool
 	digest atomic.Bool // the server has demanded an MD5 of what is uploaded
-	shared chan []byte // the buffers of partSize that all uploads share; nil: one that is still to be made
+	parts  *partPool
 }
 
 // Open returns the store on a bucket. Nothing is asked of the server yet.
@@ -117,11 +117,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 			so.UsePathStyle = !o.VirtualHost
 		}
 	})
-	s := &Store{client: client, o: o, shared: make(chan []byte, partsShared), https: !strings.HasPrefix(o.Endpoint, "http://")}
-	for range partsShared {
-		s.shared <- nil
-	}
-	return s, nil
+	return &Store{client: client, o: o, parts: newPartPool(), https: !strings.HasPrefix(o.Endpoint, "http://")}, nil
 }
 
 // loadOptions are the settings of the SDK. Checksums that S3-compatible servers may not know are sent only where the

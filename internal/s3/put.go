@@ -19,25 +19,19 @@ import (
 	"github.com/covetpy/covet/ops/backup"
 )
 
-// partSize is what one request carries. Longer objects go up in parts while they are still being produced, so that no
-// more than a few are in memory: one of each upload, and partsShared of all together. 10,000 parts of it make the largest
-// object 50 GB.
-const (
-	partSize      = 5 << 20
-	partsInFlight = 2
-	partsShared   = 2
-)
-
 // nonceKey is the metadata that tells our own write from another's when an answer was lost and the retry finds the key
 // taken.
 const nonceKey = "covet-write"
 
 // Put implements backup.Store.
 func (s *Store) Put(ctx context.Context, key string, r io.Reader, o backup.PutOptions) error {
-	p := &put{Store: s, key: key, ifAbsent: o.IfAbsent, nonce: rand.Text(), own: make(chan []byte, 1)}
+	p := &put{Store: s, key: key, ifAbsent: o.IfAbsent, nonce: rand.Text(), own: make(chan struct{}, 1)}
+	s.parts.begin()
+	defer s.parts.end()
 	first, last, err := p.fill(r)
 	if err == nil && last {
 		err = p.single(ctx, first.body)
+		p.release(first, err)
 	} else if err == nil {
 		err = p.multipart(ctx, first, r)
 	}
@@ -47,19 +41,13 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, o backup.PutOp
 	return nil
 }
 
-// part is what one request carries; an upload's first is its own, so that none waits for another's.
-type part struct {
-	body   []byte
-	shared bool
-}
-
 // put is one object on its way up.
 type put struct {
 	*Store
 	key      string
 	ifAbsent bool
 	nonce    string
-	own      chan []byte // its own buffer, when nothing reads from it
+	own      chan struct{} // holds one when nothing uses the buffer of its own
 	begun    bool
 }
 
@@ -79,32 +67,30 @@ func (p *put) fill(r io.Reader) (next part, last bool, err error) {
 	return next, false, err
 }
 
-// buffer waits for a buffer that is free.
+// buffer waits until another buffer may be used.
 func (p *put) buffer() part {
 	var next part
 	if p.begun {
 		select {
-		case next.body = <-p.own:
-		case next.body = <-p.shared:
+		case <-p.own:
+		case p.parts.shared <- struct{}{}:
 			next.shared = true
 		}
 	}
 	p.begun = true
-	if next.body == nil {
-		next.body = make([]byte, 0, partSize)
-	}
+	next.body = p.parts.lend()
 	return next
 }
 
-// release gives a part's buffer back; of a failed one a request may still be reading.
+// release gives a part's buffer back; from that of a failed one a request may still be reading.
 func (p *put) release(done part, err error) {
-	if err != nil {
-		done.body = nil
+	if err == nil && cap(done.body) == partSize {
+		p.parts.back(done.body)
 	}
 	if done.shared {
-		p.shared <- done.body[:0]
+		<-p.parts.shared
 	} else {
-		p.own <- done.body[:0]
+		p.own <- struct{}{}
 	}
 }
 
@@ -142,7 +128,7 @@ func (p *put) multipart(ctx context.Context, first part, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	parts, err := p.parts(ctx, up.UploadId, first, r)
+	parts, err := p.upload(ctx, up.UploadId, first, r)
 	if err == nil {
 		_, err = p.client.CompleteMultipartUpload(ctx, &awss3.CompleteMultipartUploadInput{
 			Bucket: &p.o.Bucket, Key: p.Store.key(p.key), UploadId: up.UploadId, IfNoneMatch: p.condition(),
@@ -162,8 +148,8 @@ func (p *put) multipart(ctx context.Context, first part, r io.Reader) error {
 	return err
 }
 
-// parts uploads first and the rest of r, a few parts at a time.
-func (p *put) parts(ctx context.Context, id *string, next part, r io.Reader) ([]types.CompletedPart, error) {
+// upload sends next and the rest of r, a few parts at a time.
+func (p *put) upload(ctx context.Context, id *string, next part, r io.Reader) ([]types.CompletedPart, error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(partsInFlight)
 	var mu sync.Mutex

@@ -1,6 +1,7 @@
 package backupcmd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -117,11 +118,11 @@ func (f *fetchFlags) fetch(cmd *cobra.Command, name, path string) error {
 		return err
 	}
 	c := repo.Cluster(f.service, id)
-	data, whole, err := f.read(ctx, c, name)
+	content, whole, err := f.read(ctx, c, name)
 	if err != nil {
 		return fmt.Errorf("fetch %s: %w", name, err)
 	}
-	if err := place(path, data); err != nil {
+	if err := place(path, content); err != nil {
 		return fmt.Errorf("fetch %s: %w", name, err)
 	}
 	if ahead && whole && pre.Want(name) == nil {
@@ -131,33 +132,38 @@ func (f *fetchFlags) fetch(cmd *cobra.Command, name, path string) error {
 }
 
 // place makes a file whole or not at all.
-func place(path string, data []byte) error {
+func place(path string, content io.WriterTo) error {
 	temp := path + ".covet"
-	err := os.WriteFile(temp, data, 0o600)
-	if err == nil {
+	file, err := os.OpenFile(temp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = content.WriteTo(file)
+	if err = errors.Join(err, file.Close()); err == nil {
 		err = os.Rename(temp, path)
 	}
 	if err != nil {
-		_ = os.Remove(temp) // on a full disk what is left of it would be in the way of more; where it isn't there, all the better
+		_ = os.Remove(temp) // on a full disk what is left of it would be in the way of more
 	}
 	return err
 }
 
 // read gets a file from the repository, or from the spool on its way there. whole is false for a segment of which only
 // the beginning is there.
-func (f *fetchFlags) read(ctx context.Context, c backup.Cluster, name string) (data []byte, whole bool, err error) {
-	data, err = c.FetchWhole(ctx, name)
+func (f *fetchFlags) read(ctx context.Context, c backup.Cluster, name string) (content io.WriterTo, whole bool, err error) {
+	r := backup.WALReader{Cluster: c}
+	content, err = r.Read(ctx, name)
 	if !errors.Is(err, backup.ErrNotFound) {
-		return data, true, err
+		return content, true, err
 	}
 	if s := f.spool(); s != nil {
 		data, spoolErr := s.Read(c, name)
 		if !errors.Is(spoolErr, fs.ErrNotExist) {
-			return data, true, spoolErr
+			return bytes.NewReader(data), true, spoolErr
 		}
 	}
-	data, err = c.FetchWAL(ctx, name)
-	return data, false, err
+	data, err := c.FetchWAL(ctx, name)
+	return bytes.NewReader(data), false, err
 }
 
 // fetchCode gives an error of wal fetch the exit code by which PostgreSQL understands it.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 )
 
 // ErrTooLong is returned, wrapped, for data that doesn't fit where it is to be decoded to.
@@ -45,6 +46,24 @@ func decodeTrusting(c Codec, dst, src []byte) ([]byte, error) {
 		return t.DecodeTrusting(dst, src)
 	}
 	return c.Decode(dst, src)
+}
+
+// streamingCodec is a Codec that can decode without having all of the content in memory.
+type streamingCodec interface {
+	// DecodeTo writes what src encodes to w. What it has written before it fails is worth nothing.
+	DecodeTo(w io.Writer, src []byte) error
+}
+
+// decodeTo decodes a file of the log into w.
+func decodeTo(c Codec, w io.Writer, src []byte) error {
+	if s, ok := c.(streamingCodec); ok {
+		return s.DecodeTo(w, src)
+	}
+	data, err := decodeWhole(c, src)
+	if err == nil {
+		_, err = w.Write(data)
+	}
+	return err
 }
 
 // Codecs are those that a reader understands; a writer's default is the first.

@@ -73,7 +73,7 @@ func (c Cluster) fetchLive(ctx context.Context, name string, f WALFile) ([]byte,
 	if err != nil {
 		return nil, err
 	}
-	data, err := c.decodeWAL(nil, enc)
+	data, err := c.decodeWAL(enc)
 	if err != nil {
 		return nil, damaged(path.Base(key)+" in "+c.Where, err)
 	}

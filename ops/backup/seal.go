@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -280,31 +281,45 @@ func (opener) Encode([]byte, []byte) ([]byte, error) {
 	return nil, errors.New("a sealed frame is written by the codec that compresses it")
 }
 
-func (o opener) Decode(dst, src []byte) ([]byte, error) {
+func (o opener) Decode(dst, src []byte) (out []byte, err error) {
+	err = o.open(src, func(c Codec, body []byte) error {
+		out, err = decodeTrusting(c, dst, body) // it is what was encrypted, to the bit
+		return err
+	})
+	return out, err
+}
+
+// DecodeTo implements streamingCodec.
+func (o opener) DecodeTo(w io.Writer, src []byte) error {
+	return o.open(src, func(c Codec, body []byte) error { return decodeTo(c, w, body) })
+}
+
+// open decrypts, and hands over what is still compressed and its codec.
+func (o opener) open(src []byte, take func(c Codec, body []byte) error) error {
 	h, err := decodeSealHeader(src)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	k, err := o.s.key(h)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	aead, err := k.aead(h.salt)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	buf := plain.Get().(*[]byte)
 	defer plain.Put(buf)
 	body, err := aead.Open((*buf)[:0], noNonce[:], src[h.size:], src[:h.size])
 	if err != nil {
-		return nil, errors.New("its content is not what was encrypted")
+		return errors.New("its content is not what was encrypted")
 	}
 	*buf = body[:0]
 	codec, err := o.s.codecs.Sniff(body)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return decodeTrusting(codec, dst, body) // it is what was encrypted, to the bit
+	return take(codec, body)
 }
 
 // walTag lets whoever archives, and can't decrypt, tell whether the same file is there already: a hash of the whole file

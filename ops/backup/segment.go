@@ -23,9 +23,12 @@ type SegmentHeader struct {
 	Size     int64 // of a segment, bytes
 }
 
+// segmentHeaderSize is that of XLogLongPageHeaderData (access/xlog_internal.h), bytes.
+const segmentHeaderSize = 40
+
 // ParseSegmentHeader reads the first 40 bytes of a segment.
 func ParseSegmentHeader(b []byte) (SegmentHeader, error) {
-	if len(b) < 40 {
+	if len(b) < segmentHeaderSize {
 		return SegmentHeader{}, fmt.Errorf("it has only %d bytes", len(b))
 	}
 	le := binary.LittleEndian
@@ -50,7 +53,12 @@ func ParseSegmentHeader(b []byte) (SegmentHeader, error) {
 
 // CheckSegment checks that data is the whole segment that its name promises, and returns its header.
 func CheckSegment(name string, data []byte) (SegmentHeader, error) {
-	h, err := ParseSegmentHeader(data)
+	return checkSegmentHead(name, data, int64(len(data)))
+}
+
+// checkSegmentHead is CheckSegment for one of that size, of which head is the beginning.
+func checkSegmentHead(name string, head []byte, size int64) (SegmentHeader, error) {
+	h, err := ParseSegmentHeader(head)
 	if err != nil {
 		return h, fmt.Errorf("WAL segment %s is damaged: %w", name, err)
 	}
@@ -58,8 +66,8 @@ func CheckSegment(name string, data []byte) (SegmentHeader, error) {
 	if err != nil {
 		return h, err
 	}
-	if int64(len(data)) != h.Size {
-		return h, fmt.Errorf("WAL segment %s has %d bytes instead of %d", name, len(data), h.Size)
+	if size != h.Size {
+		return h, fmt.Errorf("WAL segment %s has %d bytes instead of %d", name, size, h.Size)
 	}
 	if h.Start != seg.Start(h.Size) {
 		return h, fmt.Errorf("WAL segment %s holds the log from %s, not from %s: it was recycled and not yet written", name, h.Start, seg.Start(h.Size))

@@ -174,7 +174,7 @@ func (c Cluster) readSpooled(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := c.decodeWAL(nil, enc)
+	data, err := c.decodeWAL(enc)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, path, err)
 	}

@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"errors"
+	"io"
 	"path"
 	"runtime"
 	"slices"
@@ -74,7 +75,10 @@ func readLog(ctx context.Context, r *WALReader, name string) error {
 		_, err := r.Cluster.history(ctx, name)
 		return err
 	}
-	_, err := r.FetchWhole(ctx, name)
+	file, err := r.Read(ctx, name)
+	if err == nil {
+		_, err = file.WriteTo(io.Discard)
+	}
 	return err
 }
 

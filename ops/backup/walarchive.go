@@ -108,14 +108,7 @@ func (c Cluster) checkWAL(name string, f WALFile, data []byte) error {
 	case WALLabel:
 		return nil
 	}
-	h, err := CheckSegment(strings.TrimSuffix(name, ".partial"), data)
-	if err != nil {
-		return err
-	}
-	if h.System != c.System {
-		return &ForeignWALError{name, c.System, h.System}
-	}
-	return nil
+	return c.checkSegment(name, data, int64(len(data)))
 }
 
 // FetchWAL reads one archived file and checks that it is what was archived. Of a segment that isn't there whole, but is
@@ -138,7 +131,22 @@ func (c Cluster) FetchWAL(ctx context.Context, name string) ([]byte, error) {
 
 // FetchWhole is FetchWAL without the segments of which only the beginning is there.
 func (c Cluster) FetchWhole(ctx context.Context, name string) ([]byte, error) {
-	return (&WALReader{Cluster: c}).FetchWhole(ctx, name)
+	f, err := ParseWALFile(name)
+	if err != nil {
+		return nil, err
+	}
+	enc, err := readAll(ctx, c.Store, c.walKey(name, f), maxSegment+1<<20, nil)
+	if err != nil {
+		return nil, err
+	}
+	data, err := c.decodeWAL(enc)
+	if err == nil {
+		err = c.checkWAL(name, f, data)
+	}
+	if err != nil {
+		return nil, damaged(name+" in "+c.Where, err)
+	}
+	return data, nil
 }
 
 // Archived is what the repository holds of the log: the whole segments of each timeline, ascending, and the timelines'

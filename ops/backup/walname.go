@@ -79,6 +79,9 @@ type WALFile struct {
 	Timeline Timeline
 }
 
+// segment says whether it is a part of the log, whole or not.
+func (f WALFile) segment() bool { return f.Kind == WALSegment || f.Kind == WALPartial }
+
 // ParseWALFile recognises the names that PostgreSQL archives; any other is an error.
 func ParseWALFile(name string) (WALFile, error) {
 	base, rest, dotted := strings.Cut(name, ".")

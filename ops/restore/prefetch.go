@@ -215,11 +215,11 @@ func (p *Prefetcher) fetch(ctx context.Context, name string) (err error) {
 		r = &backup.WALReader{Cluster: p.Cluster}
 	}
 	defer p.readers.Put(r)
-	data, err := r.FetchWhole(ctx, name)
+	file, err := r.Read(ctx, name)
 	if err != nil {
 		return err
 	}
-	if _, err := mark.Write(data); err != nil {
+	if _, err := file.WriteTo(mark); err != nil {
 		return err
 	}
 	published = true

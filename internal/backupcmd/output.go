@@ -95,17 +95,17 @@ func when(t time.Time) string {
 // exactly is a time as precise as PostgreSQL's.
 func exactly(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.999999Z") }
 
-// progress returns a function that tells how far something is: a line a second for a person, JSON lines for a program.
+// progress returns a function that tells how far something is: lines for a person, JSON lines for a program.
 func (o *output) progress(w io.Writer) func(backup.Progress) {
-	var last time.Time
+	var last time.Duration
 	var phase string
 	var pace backup.Pace
 	return func(p backup.Progress) {
 		p = pace.Of(p)
-		if p.Phase == phase && time.Since(last) < time.Second {
+		if since := p.Elapsed - last; p.Phase == phase && since >= 0 && since < o.pause(p.Elapsed) {
 			return
 		}
-		last, phase = time.Now(), p.Phase
+		last, phase = p.Elapsed, p.Phase
 		// Progress that can't be told is no reason to stop the work.
 		if o.format != "table" {
 			_ = json.NewEncoder(w).Encode(p)
@@ -113,6 +113,15 @@ func (o *output) progress(w io.Writer) func(backup.Progress) {
 		}
 		_, _ = fmt.Fprintln(w, progressLine(p))
 	}
+}
+
+// pause is how long a program hears nothing, a second, and how long a person: of what takes hours every line would be lost among
+// thousands, in the mail of a cron job too.
+func (o *output) pause(elapsed time.Duration) time.Duration {
+	if o.format != "table" {
+		return time.Second
+	}
+	return min(max(elapsed/30, time.Second), 30*time.Second)
 }
 
 func progressLine(p backup.Progress) string {

@@ -40,7 +40,8 @@ func (f *expireFlags) confirm(cmd *cobra.Command, c backup.Cluster, now time.Tim
 	}
 	answer, err := readLine(cmd.Context(), cmd.InOrStdin())
 	if err != nil {
-		return err
+		_, lineErr := fmt.Fprintln(w)
+		return errors.Join(err, lineErr)
 	}
 	if answer != c.Service {
 		return usage(fmt.Errorf("%q is not %s: nothing was removed", answer, c.Service))

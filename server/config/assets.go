@@ -31,7 +31,7 @@ func (c *AssetsConfig) settings() []Setting {
 		{Name: "STATIC_URL", Help: "what addresses of static files begin with, a path or a whole URL", Example: "STATIC_URL=/static/", Default: c.StaticURL, Set: staticURL(&c.StaticURL)},
 		{Name: "CDN_URL", Help: "content network in front of the static files", Example: "CDN_URL=https://cdn.shop.example", Set: webURL(&c.CDNURL)},
 		{Name: "S3_BUCKET", Help: "bucket for the application's files", Example: "S3_BUCKET=shop-uploads", Set: bucketName(&c.S3Bucket)},
-		{Name: "S3_REGION", Help: "its region", Example: "S3_REGION=eu-central-1", Set: word(&c.S3Region)},
+		{Name: "S3_REGION", Help: "its region, and that of the backups' bucket", Example: "S3_REGION=eu-central-1", Set: word(&c.S3Region)},
 		{Name: "AWS_ACCESS_KEY_ID", Help: "who asks for it", Example: "AWS_ACCESS_KEY_ID=AKIA…", Secret: true, Set: word(&c.AWSAccessKeyID)},
 		{Name: "AWS_SECRET_ACCESS_KEY", Help: "and the key", Example: "AWS_SECRET_ACCESS_KEY_FILE=/run/secrets/aws_secret_access_key", Secret: true, Set: secretValue(&c.AWSSecretAccessKey)},
 	}
@@ -59,9 +59,6 @@ func (c *AssetsConfig) conflicts() []Fault {
 			name, other = other, name
 		}
 		add(name, "is missing beside "+other, name+"_FILE=/run/secrets/"+strings.ToLower(name))
-	}
-	if c.S3Bucket == "" && c.S3Region != "" {
-		add("S3_BUCKET", "is missing beside S3_REGION", "S3_BUCKET=shop-uploads")
 	}
 	return out
 }

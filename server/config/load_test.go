@@ -261,3 +261,11 @@ func TestDefaultDataDir(t *testing.T) {
 		}
 	}
 }
+
+// The region is the backups' too, whose bucket is named elsewhere.
+func TestRegionNeedsNoBucket(t *testing.T) {
+	t.Parallel()
+	if _, _, err := Load(Sources{Environ: []string{"S3_REGION=eu-central-1"}}); err != nil {
+		t.Error(err)
+	}
+}

@@ -35,7 +35,7 @@ func (s *Server) openIdentity(users auth.UserStore) (*identity, error) {
 	c, prefix := s.cfg.Security, "covet:auth:"+s.cfg.Service+":"
 	if c.JWTSecretKey == "" {
 		if users != nil {
-			return nil, &config.ConfigError{Faults: []config.Fault{{Name: "JWT_SECRET_KEY", Problem: "is missing: the application issues tokens", Example: "JWT_SECRET_KEY=$(openssl rand -hex 32)"}}}
+			return nil, &config.Error{Faults: []config.Fault{{Name: "JWT_SECRET_KEY", Problem: "is missing: the application issues tokens", Example: "JWT_SECRET_KEY=$(openssl rand -hex 32)"}}}
 		}
 		return nil, nil
 	}

@@ -225,7 +225,7 @@ func TestIdentitySettings(t *testing.T) {
 			t.Errorf("%s: the key is shown", name)
 		}
 	}
-	var faults *config.ConfigError
+	var faults *config.Error
 	if _, err := New(config.Config{}, WithLogOutput(io.Discard), WithUsers(&auth.UsersFile{})); !errors.As(err, &faults) {
 		t.Errorf("an application's users without a key: %v", err)
 	}

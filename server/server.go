@@ -94,7 +94,7 @@ func New(cfg config.Config, opts ...Option) (*Server, error) {
 	}
 	cfg = cfg.WithDefaults()
 	if faults := cfg.Conflicts(); len(faults) > 0 {
-		return nil, &config.ConfigError{Faults: faults}
+		return nil, &config.Error{Faults: faults}
 	}
 	executable, err := os.Executable()
 	if err != nil {

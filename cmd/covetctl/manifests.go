@@ -207,7 +207,7 @@ func (a *app) writeManifests(dir string, files []manifests.File) error {
 
 // refusedConfig gives faults of the configuration the exit status of a command that makes no sense.
 func refusedConfig(err error) error {
-	if !errors.As(err, new(*config.ConfigError)) && !errors.As(err, new(*manifests.FaultError)) {
+	if !errors.As(err, new(*config.Error)) && !errors.As(err, new(*manifests.FaultError)) {
 		return err
 	}
 	return &console.Error{Code: console.CodeUsage, Message: err.Error(), Hint: "covetctl manifests render --help lists the flags, covetd config show the settings"}

@@ -45,7 +45,7 @@ func run(ctx context.Context, args []string, std streams, environ []string) int 
 		return 0
 	}
 	fmt.Fprintln(std.err, "covetd:", err) //nolint:errcheck // there is nowhere left to say it
-	var bad *config.ConfigError
+	var bad *config.Error
 	if errors.As(err, &bad) || errors.As(err, new(usageError)) {
 		return exitUsage
 	}

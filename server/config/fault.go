@@ -26,13 +26,13 @@ func (f Fault) String() string {
 	return s
 }
 
-// ConfigError holds every fault that [Load] found.
-type ConfigError struct {
+// Error holds every fault that [Load] found.
+type Error struct {
 	Faults []Fault
 }
 
 // Error lists the faults, one to a line.
-func (e *ConfigError) Error() string {
+func (e *Error) Error() string {
 	noun := "faults"
 	if len(e.Faults) == 1 {
 		noun = "fault"

@@ -36,7 +36,7 @@ func (l layer) where(e entry) string {
 	return l.name
 }
 
-// Load reads the configuration from all its sources. Every fault is in the one error it returns, a *[ConfigError];
+// Load reads the configuration from all its sources. Every fault is in the one error it returns, a *[Error];
 // the report is complete even then. Secrets are in neither.
 func Load(src Sources) (Config, Report, error) {
 	env := environ(src.Environ)
@@ -55,7 +55,7 @@ func Load(src Sources) (Config, Report, error) {
 	}
 	report := l.report(cfg)
 	if len(l.faults) > 0 {
-		return Config{}, report, &ConfigError{Faults: l.faults}
+		return Config{}, report, &Error{Faults: l.faults}
 	}
 	cfg.loaded = true
 	return cfg, report, nil

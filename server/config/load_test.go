@@ -114,7 +114,7 @@ func TestLoadNamesAllFaultsAtOnce(t *testing.T) {
 		DotEnv: writeFile(t, "shop.env", "this is nothing\n"),
 	}
 	_, report, err := Load(src)
-	var config *ConfigError
+	var config *Error
 	if !errors.As(err, &config) {
 		t.Fatalf("error %v", err)
 	}

@@ -46,14 +46,9 @@ type globals struct {
 func newApp(args []string, in io.Reader, out, err io.Writer, env func(string) string, p parts) *app {
 	return &app{
 		args: args, in: in, out: out, err: err, env: env, parts: p, now: time.Now,
-		terminal: isTerminal, columns: columns,
+		terminal: func(w io.Writer) bool { return render.IsTerminal(w) }, columns: columns,
 		wait: func() <-chan time.Time { return time.After(reconnectEvery) },
 	}
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(f.Fd())
 }
 
 // columns is the terminal's width, or 80 where it does not say.

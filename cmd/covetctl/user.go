@@ -160,7 +160,7 @@ func (a *app) readPassword(f *userFlags) (string, error) {
 		return strings.TrimRight(line, "\r\n"), nil
 	}
 	file, ok := a.in.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) {
+	if !ok || !render.IsTerminal(file) {
 		return "", usage("there is no terminal to ask for the password: give --password-stdin")
 	}
 	first, err := a.prompt(file, "Password: ")

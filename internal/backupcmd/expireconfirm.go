@@ -6,20 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
+	"github.com/covetpy/covet/internal/render"
 	"github.com/covetpy/covet/ops/backup"
 )
 
 // confirm shows a person at a terminal what is to go, and has the service's name typed: what is removed can't be had back. A script
 // has said by its flags what is to stay.
 func (f *expireFlags) confirm(cmd *cobra.Command, c backup.Cluster, now time.Time) error {
-	if f.plan || f.yes || f.host == nil || !isTerminal(cmd.InOrStdin()) || !isTerminal(cmd.ErrOrStderr()) {
+	if f.plan || f.yes || f.host == nil || !render.IsTerminal(cmd.InOrStdin()) || !render.IsTerminal(cmd.ErrOrStderr()) {
 		return nil
 	}
 	plan := *f
@@ -47,11 +46,6 @@ func (f *expireFlags) confirm(cmd *cobra.Command, c backup.Cluster, now time.Tim
 		return usage(fmt.Errorf("%q is not %s: nothing was removed", answer, c.Service))
 	}
 	return nil
-}
-
-func isTerminal(v any) bool {
-	file, ok := v.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd()))
 }
 
 // readLine reads what a person types, until the context ends.

@@ -191,6 +191,18 @@ func (c *lz4Codec) Decode(dst, src []byte) ([]byte, error) {
 	return dst, nil
 }
 
+// DecodeTo decodes into w, a block at a time.
+func (c *lz4Codec) DecodeTo(w io.Writer, src []byte) error {
+	r, ok := c.readers.Get().(*lz4.Reader)
+	if !ok {
+		r = lz4.NewReader(nil)
+	}
+	defer c.readers.Put(r)
+	r.Reset(bytes.NewReader(src))
+	_, err := r.WriteTo(w)
+	return err
+}
+
 // Claims compares the checksum of the content, with which a frame ends.
 func (c *lz4Codec) Claims(enc, data []byte) bool {
 	want, err := c.Encode(nil, data)
@@ -213,16 +225,34 @@ func (c noneCodec) Encode(dst, src []byte) ([]byte, error) {
 }
 
 func (c noneCodec) Decode(dst, src []byte) ([]byte, error) {
+	content, err := c.content(src)
+	if err != nil {
+		return nil, err
+	}
+	if len(content) > cap(dst)-len(dst) {
+		return nil, fmt.Errorf("stored data: %w", backup.ErrTooLong)
+	}
+	return append(dst, content...), nil
+}
+
+// DecodeTo writes the content to w.
+func (c noneCodec) DecodeTo(w io.Writer, src []byte) error {
+	content, err := c.content(src)
+	if err == nil {
+		_, err = w.Write(content)
+	}
+	return err
+}
+
+// content is what is stored behind the header, once it has been compared with the hash.
+func (c noneCodec) content(src []byte) ([]byte, error) {
 	if len(src) < 12 || !bytes.HasPrefix(src, c.Magic()) {
 		return nil, errors.New("stored data has no header")
-	}
-	if len(src)-12 > cap(dst)-len(dst) {
-		return nil, fmt.Errorf("stored data: %w", backup.ErrTooLong)
 	}
 	if xxhash.Sum64(src[12:]) != binary.LittleEndian.Uint64(src[4:]) {
 		return nil, errors.New("stored data doesn't match its checksum")
 	}
-	return append(dst, src[12:]...), nil
+	return src[12:], nil
 }
 
 // Claims compares the checksum, and the content.

@@ -33,6 +33,10 @@ func TestRoundTrip(t *testing.T) {
 			if err != nil || !bytes.Equal(got, data) {
 				t.Errorf("%s: %d bytes came back as %d: %v", spec, len(data), len(got), err)
 			}
+			var out bytes.Buffer
+			if err := c.DecodeTo(&out, enc[6:]); err != nil || !bytes.Equal(out.Bytes(), data) {
+				t.Errorf("%s: %d bytes were written as %d: %v", spec, len(data), out.Len(), err)
+			}
 			if len(data) > 1 {
 				if _, err := c.Decode(make([]byte, 0, len(data)-1), enc[6:]); !errors.Is(err, backup.ErrTooLong) {
 					t.Errorf("%s: %d bytes in a byte less: %v", spec, len(data), err)
@@ -56,6 +60,10 @@ func TestDecodeFindsDamage(t *testing.T) {
 		for _, at := range []int{0, 13, len(enc) / 2, len(enc) - 1} {
 			bad := bytes.Clone(enc)
 			bad[at] ^= 0x10
+			var out bytes.Buffer
+			if err := c.DecodeTo(&out, bad); err == nil && !bytes.Equal(out.Bytes(), data) {
+				t.Errorf("%s: a flipped bit at %d of %d goes unnoticed in what is written", c.Name(), at, len(enc))
+			}
 			if got, err := c.Decode(make([]byte, 0, len(data)), bad); err == nil && bytes.Equal(got, data) {
 				continue // a bit without a meaning, such as padding
 			} else if err == nil {
@@ -64,6 +72,9 @@ func TestDecodeFindsDamage(t *testing.T) {
 		}
 		if _, err := c.Decode(make([]byte, 0, len(data)), enc[:len(enc)/2]); err == nil {
 			t.Errorf("%s: half a frame is accepted", c.Name())
+		}
+		if err := c.DecodeTo(&bytes.Buffer{}, enc[:len(enc)/2]); err == nil {
+			t.Errorf("%s: half a frame is written", c.Name())
 		}
 	}
 }

@@ -21,6 +21,8 @@ type Codec interface {
 	Encode(dst, src []byte) ([]byte, error)
 	// Decode appends what src encodes to dst. It never grows dst over its capacity: longer data fails with ErrTooLong.
 	Decode(dst, src []byte) ([]byte, error)
+	// DecodeTo writes what src encodes to w, a little at a time. What it has written before it fails is worth nothing.
+	DecodeTo(w io.Writer, src []byte) error
 }
 
 // trustingCodec is a Codec that can do without a checksum of its own. Who asks for that has a hash of the content, so that
@@ -46,24 +48,6 @@ func decodeTrusting(c Codec, dst, src []byte) ([]byte, error) {
 		return t.DecodeTrusting(dst, src)
 	}
 	return c.Decode(dst, src)
-}
-
-// streamingCodec is a Codec that can decode without having all of the content in memory.
-type streamingCodec interface {
-	// DecodeTo writes what src encodes to w. What it has written before it fails is worth nothing.
-	DecodeTo(w io.Writer, src []byte) error
-}
-
-// decodeTo decodes a file of the log into w.
-func decodeTo(c Codec, w io.Writer, src []byte) error {
-	if s, ok := c.(streamingCodec); ok {
-		return s.DecodeTo(w, src)
-	}
-	data, err := decodeWhole(c, src)
-	if err == nil {
-		_, err = w.Write(data)
-	}
-	return err
 }
 
 // Codecs are those that a reader understands; a writer's default is the first.

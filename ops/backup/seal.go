@@ -289,9 +289,9 @@ func (o opener) Decode(dst, src []byte) (out []byte, err error) {
 	return out, err
 }
 
-// DecodeTo implements streamingCodec.
+// DecodeTo implements Codec.
 func (o opener) DecodeTo(w io.Writer, src []byte) error {
-	return o.open(src, func(c Codec, body []byte) error { return decodeTo(c, w, body) })
+	return o.open(src, func(c Codec, body []byte) error { return c.DecodeTo(w, body) })
 }
 
 // open decrypts, and hands over what is still compressed and its codec.

@@ -57,7 +57,7 @@ func (s *storedWAL) decode(w io.Writer) error {
 		return err
 	}
 	if s.file.segment() {
-		return decodeTo(codec, w, s.enc)
+		return codec.DecodeTo(w, s.enc)
 	}
 	data, err := s.c.decodeWAL(s.enc)
 	if err == nil {
@@ -108,15 +108,10 @@ func (c Cluster) decodeWAL(enc []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return decodeWhole(codec, enc)
-}
-
-// decodeWhole decodes a file of the log, whose size only its content tells.
-func decodeWhole(c Codec, enc []byte) ([]byte, error) {
-	data, err := c.Decode(make([]byte, 0, usualSegment), enc)
+	data, err := codec.Decode(make([]byte, 0, usualSegment), enc)
 	for n := usualSegment; errors.Is(err, ErrTooLong) && n < maxSegment; {
 		n = min(4*n, maxSegment)
-		data, err = c.Decode(make([]byte, 0, n), enc)
+		data, err = codec.Decode(make([]byte, 0, n), enc)
 	}
 	return data, err
 }

@@ -102,7 +102,7 @@ func (o *output) progress(w io.Writer) func(backup.Progress) {
 	var pace backup.Pace
 	return func(p backup.Progress) {
 		p = pace.Of(p)
-		if since := p.Elapsed - last; p.Phase == phase && since >= 0 && since < o.pause(p.Elapsed) {
+		if since := p.Elapsed - last; p.Phase == phase && since >= 0 && since < o.pause(w, p.Elapsed) {
 			return
 		}
 		last, phase = p.Elapsed, p.Phase
@@ -115,13 +115,17 @@ func (o *output) progress(w io.Writer) func(backup.Progress) {
 	}
 }
 
-// pause is how long a program hears nothing, a second, and how long a person: of what takes hours every line would be lost among
-// thousands, in the mail of a cron job too.
-func (o *output) pause(elapsed time.Duration) time.Duration {
+// pause is how long a program hears nothing, a second, and how long a person: longer the longer it takes, in which every line would
+// be lost among thousands, also in the mail of a cron job. Who looks on wants to see it move.
+func (o *output) pause(w io.Writer, elapsed time.Duration) time.Duration {
+	longest := 30 * time.Second
+	if render.IsTerminal(w) {
+		longest = 5 * time.Second
+	}
 	if o.format != "table" {
 		return time.Second
 	}
-	return min(max(elapsed/30, time.Second), 30*time.Second)
+	return min(max(elapsed/30, time.Second), longest)
 }
 
 func progressLine(p backup.Progress) string {

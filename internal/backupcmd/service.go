@@ -38,6 +38,7 @@ func (f *serviceFlags) add(cmd *cobra.Command) {
 	fs.BoolVar(&f.yes, "yes", false, "with --with-service, or --logical --replace: do it")
 	fs.StringVar(&f.confirm, "confirm", "", "with --with-service: do it, if this is what is served: ENVIRONMENT/SERVICE; with --logical --replace, if this is the database")
 	fs.DurationVar(&f.acceptLoss, "accept-loss", -1, "with --with-service: do it only if no more than this is lost, such as 4m23s")
+	fs.Lookup("accept-loss").DefValue = "" // any
 	fs.StringVar(&f.reason, "reason", "", "with --with-service or --logical: why, for the audit log")
 	fs.StringArrayVar(&f.checks, "check", nil, "with --with-service: query that must answer true before the service starts (repeatable)")
 	fs.StringVar(&f.checkDatabase, "check-database", "postgres", "database to ask them in")

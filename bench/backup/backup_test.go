@@ -146,20 +146,26 @@ func (a *arena) secondBackups() {
 	a.report("backup_changed", "again", func(t *tool) string { return fmt.Sprintf(" stored_mb=%.1f", float64(t.stored)/1e6) })
 }
 
-// restores restores each tool's newest backup and starts it.
+// restores restores each tool's newest backup and starts it, twice: whoever comes first is the first to touch the memory, which a
+// virtual machine has to be given by its host, and those behind it use what it has left. The quicker one counts.
 func (a *arena) restores(name, what string) {
 	a.b.Helper()
-	for _, t := range a.tools {
-		if t.restore == "" || t.out {
-			continue
+	for range 2 {
+		for _, t := range a.tools {
+			if t.restore == "" || t.out {
+				continue
+			}
+			began := time.Now()
+			r := a.restored(t)
+			if r == nil {
+				continue
+			}
+			wall := time.Since(began).Seconds()
+			if had, ok := t.results[name]; !ok || wall < had.wall {
+				t.results[name] = result{wall: wall, cpu: r.cpu, rss: r.rss}
+			}
+			r.stop()
 		}
-		began := time.Now()
-		r := a.restored(t)
-		if r == nil {
-			continue
-		}
-		t.results[name] = result{wall: time.Since(began).Seconds(), cpu: r.cpu, rss: r.rss}
-		r.stop()
 	}
 	fmt.Printf("# %s:\n", what)
 	a.report(name, name, nil)

@@ -76,7 +76,7 @@ func (w *copier) fetch(ctx context.Context) error {
 	jobs := make(chan []need)
 	return parallel(ctx, w.Workers, func(ctx context.Context) error {
 		defer close(jobs)
-		for _, run := range runs(w.Manifest, needs(w.Manifest)) {
+		for _, run := range spread(runs(w.Manifest, needs(w.Manifest)), w.Workers) {
 			if err := send(ctx, jobs, run); err != nil {
 				return err
 			}
@@ -101,6 +101,21 @@ func (w *copier) fetch(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// spread orders the runs so that those which are under way at the same time lie far from each other, in different files most of the time:
+// who writes into a file through the page cache keeps everybody else from it, who would wait with a busy processor.
+func spread[T any](all []T, lanes int) []T {
+	out := make([]T, 0, len(all))
+	each := (len(all) + lanes - 1) / lanes
+	for i := range each {
+		for lane := range lanes {
+			if n := lane*each + i; n < min(len(all), (lane+1)*each) {
+				out = append(out, all[n])
+			}
+		}
+	}
+	return out
 }
 
 // fetchRun brings the units of one request.

@@ -15,7 +15,7 @@ const webDeployment = `{"metadata":{"name":"web"},"spec":{
 	"template":{"metadata":{"labels":{"app":"web"}},"spec":{"terminationGracePeriodSeconds":20,"containers":[{
 		"name":"web","image":"example.test/web:v1","imagePullPolicy":"Never","ports":[{"containerPort":8080}],
 		"readinessProbe":{"httpGet":{"path":"/health/ready","port":8080},"periodSeconds":1},
-		"lifecycle":{"preStop":{"sleep":{"seconds":3}}}}]}}}}`
+		"lifecycle":{"preStop":{"sleep":{"seconds":8}}}}]}}}}`
 
 const webService = `{"metadata":{"name":"web"},"spec":{"selector":{"app":"web"},"clusterIP":"10.96.0.80","ports":[{"port":80,"targetPort":8080}]}}`
 

@@ -51,7 +51,7 @@ func (s *scene) records(t *testing.T) {
 		t.Errorf("the record is %+v", o)
 	}
 	for _, args := range [][]string{{"restore", "status"}, {"restore", "status", "--to", dir}, {"restore", "status", o.ID}} {
-		if out := b.run(args...); !strings.Contains(out, o.ID) || !strings.Contains(out, "interrupted at: copy backup") || !strings.Contains(out, "covetctl restore resume "+o.ID) {
+		if out := b.run(args...); !strings.Contains(out, o.ID) || !strings.Contains(out, "interrupted at: copy backup") || strings.Contains(out, " running ") || !strings.Contains(out, "covetctl restore resume "+o.ID) {
 			t.Errorf("%v says: %s", args, out)
 		}
 	}

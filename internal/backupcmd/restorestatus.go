@@ -230,11 +230,14 @@ func printOperation(w io.Writer, o *restore.Operation) error {
 		if !s.Ended.IsZero() {
 			took = s.Ended.Sub(s.Began).Round(time.Millisecond).String()
 		}
-		says := s.Says
+		says, state := s.Says, string(s.State)
 		if s.State == restore.Doing && o.Progress != nil {
 			says = progressLine(*o.Progress)
 		}
-		lines = append(lines, []string{s.Do, string(s.State), took, says})
+		if s.State == restore.Doing && !o.Running() {
+			state = "interrupted"
+		}
+		lines = append(lines, []string{s.Do, state, took, says})
 	}
 	return rows(w, []string{"STEP", "STATE", "TOOK", ""}, lines)
 }
